@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam: every access to shared state goes through the functions named here, and nothing else does.
+ *
+ *	sync/ and mm/ ──► atomic.h ──► machine/threads.h	real pthreads, __atomic builtins, futex
+ *				  ├──► machine/virtual.h	simulated CPUs: coherence, virtual time
+ *				  └──► machine/single.h		one CPU, shared words moved out of reach (the proof)
+ *
+ * A machine header defines, for W in 8, 16, 32, 64, with `mo` one of the FB_* orders below (a constant):
+ *
+ *	uintW_t	fb_load_uW(const uintW_t *p, int mo);
+ *	void	fb_store_uW(uintW_t *p, uintW_t v, int mo);
+ *	uintW_t	fb_xchg_uW(uintW_t *p, uintW_t v, int mo);		returns the old value
+ *	uintW_t	fb_fetch_add_uW(uintW_t *p, uintW_t v, int mo);		returns the old value
+ *	uintW_t	fb_fetch_or_uW(uintW_t *p, uintW_t v, int mo);
+ *	uintW_t	fb_fetch_and_uW(uintW_t *p, uintW_t v, int mo);
+ *	bool	fb_cas_uW(uintW_t *p, uintW_t *expected, uintW_t v, int mo);	on failure: *expected is what was seen,
+ *										relaxed
+ * and beside them
+ *
+ *	void	 fb_prefetchw(const void *p);	ask for the line in exclusive state; changes nothing
+ *	void	 fb_relax(void);		one turn of a spin loop that is bounded by its caller (an owner spin)
+ *	void	 fb_spin_u32(const uint32_t *p, uint32_t old);	wait a bounded while, or until *p may differ from `old`
+ *	void	 fb_spin_u8(const uint8_t *p, uint8_t old);	(callers loop; threads: pause, then yield, so that more
+ *						threads than CPUs measure the lock and not the scheduler)
+ *	bool	 fb_park(struct fb_task *me, uint64_t timeout_ns);	sleep until fb_unpark(me); 0 = no time-out; false =
+ *						timed out. One token: an unpark before the park is not lost. Counts
+ *						me->parks when it really sleeps.
+ *	void	 fb_unpark(struct fb_task *t);	release: what was written before it is seen after the park
+ *	bool	 fb_task_on_cpu(const struct fb_task *t);	not parked (for owner spinning)
+ *	uint64_t fb_now(void);			ns: CLOCK_MONOTONIC, or virtual time
+ *	void	 fb_work(uint64_t ns);		busy, private work: touches no shared line
+ *	void	 fb_step(struct fb_task *me, int step, const void *obj);	what the fault is doing from here on (mm/steps.h):
+ *						nothing on threads, a record in checked, attribution in virtual
+ *	int	 fb_window(struct fb_task *me);	harness, not shared state: FB_WINDOW_* phase of the trial
+ *
+ * No atomic_thread_fence anywhere: ThreadSanitizer does not model it. Orders are on the accesses, and each acquire
+ * names the release that it pairs with.
+ */
+#ifndef FB_SYNC_ATOMIC_H
+#define FB_SYNC_ATOMIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FB_RELAXED __ATOMIC_RELAXED
+#define FB_ACQUIRE __ATOMIC_ACQUIRE
+#define FB_RELEASE __ATOMIC_RELEASE
+#define FB_ACQ_REL __ATOMIC_ACQ_REL
+
+#define FB_INLINE static inline __attribute__((always_inline))
+#define FB_CACHELINE 64
+#define FB_LINE_PAIR 128	/* adjacent-line prefetch: what one thread owns is this far from what another does */
+
+enum { FB_WINDOW_WARMUP = 0, FB_WINDOW_OPEN = 1, FB_WINDOW_CLOSED = 2 };
+
+struct fb_task;
+
+#if defined(FB_MACHINE_VIRTUAL)
+#include "machine/virtual.h"
+#elif defined(FB_MACHINE_SINGLE)
+#include "machine/single.h"
+#else
+#include "machine/threads.h"
+#endif
+
+/* Pointers are 64-bit words of the arena. */
+_Static_assert(sizeof(void *) == 8, "faultbench models a 64-bit kernel and runs on 64-bit hosts");
+
+FB_INLINE void *fb_load_ptr(void *const *p, int mo)
+{
+	return (void *)(uintptr_t)fb_load_u64((const uint64_t *)p, mo);
+}
+
+FB_INLINE void fb_store_ptr(void **p, void *v, int mo)
+{
+	fb_store_u64((uint64_t *)p, (uint64_t)(uintptr_t)v, mo);
+}
+
+#endif

@@ -1,0 +1,5 @@
+"""``python -m faultbench``."""
+
+from faultbench.cli import main
+
+main()
