@@ -40,6 +40,6 @@ def main() -> None:
         print("faultbench: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader went away (`| head`): not an error of ours, but nothing more can be said on stdout.
+        # The reader went away (`| head`): not our error, but stdout can say no more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -1,1 +1,112 @@
-"""Package machines."""
+"""The machines: one interface from `TrialSpec` to the raw dict of ``run_trial``.
+
+A machine runs inside the persistent child (`faultbench.child`), which imports its extension and
+nothing else; `check` runs in the parent, before anything starts, and does not import it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from faultbench.errors import UsageError
+from faultbench.model import TrialSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a machine needs beside the spec, because it is this host's or only looks on.
+
+    `cpus`: one per worker, then one per writer; -1 is unpinned. `cost`: ns of busy time by STEP
+    name. `options`: what changes the output but not the trial (virtual: ``lines``, ``trace``).
+    """
+
+    spec: TrialSpec
+    cpus: tuple[int, ...] = ()
+    cost: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Machine(Protocol):
+    """Where trials run."""
+
+    name: str  # as in the records: threads, virtual:NAME, kernel
+    simulated: bool  # no host clock: trials run side by side, nothing of the host is recorded
+
+    def check(self, spec: TrialSpec) -> None:
+        """Raise `UsageError` when this machine cannot run `spec`."""
+        ...
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run one trial in the child; returns run_trial's dict (``src/_core/DESIGN.md``)."""
+        ...
+
+
+# name before the colon -> module with a function machine(argument: str) -> Machine
+_MODULES = {
+    "threads": "faultbench.machines.threads",
+    "virtual": "faultbench.machines.virtual",
+    "kernel": "faultbench.machines.kernel",
+}
+
+
+def get_machine(name: str) -> Machine:
+    """Return the machine that ``--machine NAME`` means: threads, virtual[:NAME|FILE], kernel."""
+    kind, _, argument = name.partition(":")
+    if kind not in _MODULES:
+        raise UsageError(
+            f"--machine {name}: unknown; there are threads, virtual[:NAME|FILE], kernel"
+        )
+    if argument and kind != "virtual":
+        raise UsageError(f"--machine {name}: only virtual takes a name or a file after the colon")
+    try:
+        module = importlib.import_module(_MODULES[kind])
+    except ModuleNotFoundError as error:
+        if error.name != _MODULES[kind]:
+            raise
+        raise UsageError(f"--machine {kind}: not in this build of faultbench") from None
+    machine: Machine = module.machine(argument)
+    return machine
+
+
+def request(job: Job, steps: Mapping[str, int]) -> dict[str, Any]:
+    """Return run_trial's input for a model machine (``src/_core/DESIGN.md``, One trial).
+
+    `steps`: the extension's ``STEP_*`` constants by name, lower case and without the prefix.
+    """
+    spec = job.spec
+    assert spec.rules is not None
+    assert spec.handler is not None
+    cost = [0] * (max(steps.values(), default=-1) + 1)
+    for name, code in steps.items():
+        cost[code] = job.cost.get(name, 0)
+    return {
+        "rules": spec.rules.bits,
+        "vma_lock": spec.rules.vma_lock.code,
+        "seq": spec.rules.seq.code,
+        "mm_layout": spec.rules.mm_layout.code,
+        "rwsem": spec.rules.rwsem.code,
+        "handler": spec.handler.code,
+        "order": spec.order.code,
+        "access": spec.access.code,
+        "map": spec.map.code,
+        "sync": int(spec.sync),
+        "fallback_ppm": spec.fallback_ppm,
+        "workers": spec.threads,
+        "vmas": spec.vmas,
+        "files": spec.files,
+        "mms": spec.mms,
+        "overlap": int(spec.overlap),
+        "writers": spec.writers,
+        "writer_op": spec.writer_op.code,
+        "writer_rate": spec.writer_rate,
+        "duration_ns": spec.duration_ns,
+        "warmup_ns": spec.warmup_ns,
+        "faults": spec.faults,
+        "warmup_faults": spec.warmup_faults,
+        "cpus": list(job.cpus) or [-1] * spec.tasks,
+        "cost": cost,
+        "seed": spec.seed,
+    }
