@@ -1,0 +1,239 @@
+"""Compare two paths, two kernels or two results files case by case, and say what is real."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats as scipy_stats
+
+from faultbench.analysis import stats
+from faultbench.analysis.frame import (
+    WALL,
+    Cases,
+    cases,
+    checked,
+    has_flag,
+    is_virtual,
+    kernel_order,
+    key_columns,
+)
+from faultbench.analysis.stats import Array
+from faultbench.errors import DataError, UsageError
+
+JSON_KEYS = tuple(
+    "n_a n_b mean_a mean_b hmean_a hmean_b median_a median_b mad_a mad_b delta_mean_pct "
+    "delta_hmean_pct delta_median_pct ci_low_pct ci_high_pct welch_t welch_df welch_p mwu_u mwu_p "
+    "noise_floor_pct verdict".split()
+)
+# The model decides signs of larger differences only (design, section 7); below this a simulation
+# says nothing.
+VIRTUAL_FLOOR = 0.10
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """B against A. ``table`` has the key columns, ``a``, ``b``, ``ratio``, then ``JSON_KEYS``.
+
+    ``ratio`` is the median ratio of the paired blocks (or the ratio of medians where trials are
+    not paired); the interval and the verdict are about it. ``keys`` names the key columns.
+    """
+
+    metric: str
+    paired: bool
+    keys: list[str]
+    table: pd.DataFrame
+    notes: list[str]
+
+
+def by_column(
+    df: pd.DataFrame, by: str, metric: str = WALL, pair: tuple[str, str] | None = None
+) -> Comparison:
+    """Compare the values of ``by`` (path or kernel) in one sweep, paired by interleaved block.
+
+    A is ``retry`` for paths and the oldest kernel for kernels, unless ``pair`` names A and B.
+    """
+    if by not in ("path", "kernel"):
+        raise UsageError(f"--by {by}: compare by path or by kernel")
+    kept, notes = checked(df, metric)
+    values = [str(v) for v in pd.unique(kept[by])]
+    base, others = _sides(values, by, pair)
+    keys = key_columns(kept, without=("path", "kernel") if by == "kernel" else ("path",))
+    parts, lone = [], 0
+    floors = Floors(kept, metric)
+    for other in others:
+        a, b = (cases(kept[kept[by] == v], keys, metric) for v in (base, other))
+        a, b, dropped = _aligned(a, b, keys)
+        lone += dropped
+        if len(a.keys):
+            part = _table(a, b, floors, paired=True)
+            parts.append(_blind(part, kept, keys).assign(a=base, b=other))
+    if not parts:
+        raise DataError(
+            f"no case was measured for both {base} and {' or '.join(others)}: nothing to compare"
+        )
+    if lone:
+        notes.append(f"{lone} case(s) measured on one side only left out")
+    return Comparison(metric, True, keys, _ordered(pd.concat(parts), keys), notes)
+
+
+def files(
+    left: pd.DataFrame, right: pd.DataFrame, metric: str = WALL, names: tuple[str, str] = ("A", "B")
+) -> Comparison:
+    """Compare two results files case by case; measured apart, hence unpaired."""
+    (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
+    notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
+    columns = [c for c in key_columns(left) if c in key_columns(right)]
+    both = pd.concat([left, right], ignore_index=True)
+    a, b, dropped = _aligned(cases(left, columns, metric), cases(right, columns, metric), columns)
+    if not len(a.keys):
+        differing = [c for c in columns if not set(left[c].astype(str)) & set(right[c].astype(str))]
+        why = f": they differ in {', '.join(differing)}" if differing else ""
+        raise DataError(f"the two files share no case{why}; export both to see what they hold")
+    if dropped:
+        notes.append(f"{dropped} case(s) in one file only left out")
+    notes.append("the files were measured apart: drift between them is not in the noise floor")
+    table = _table(a, b, Floors(left, metric, right), paired=False)
+    table = _blind(table, both, columns).assign(a=names[0], b=names[1])
+    return Comparison(metric, False, columns, _ordered(table, columns), notes)
+
+
+class Floors:
+    """Noise floors from the A/A pairs of trials under the same load (workers, writers)."""
+
+    def __init__(self, df: pd.DataFrame, metric: str, other: pd.DataFrame | None = None) -> None:
+        self.pools: dict[tuple[str, str], list[Array]] = {}
+        for frame in (df,) if other is None else (df, other):
+            every = cases(frame, key_columns(frame), metric)
+            differences = stats.aa_differences(every.values)
+            loads = zip(every.keys["threads"], every.keys["writers"], strict=True)
+            for load, row in zip(loads, differences, strict=True):
+                self.pools.setdefault((str(load[0]), str(load[1])), []).append(row)
+        rows = [row for pool in self.pools.values() for row in pool]
+        self.all: Array = np.concatenate(rows) if rows else np.empty(0)
+        self._done: dict[tuple[tuple[str, str], int], float] = {}
+
+    def of(self, threads: object, writers: object, n: int) -> float:
+        """Return the floor (factor minus one) for ``n`` repeats; few pairs: the sweep's."""
+        load = (str(threads), str(writers))
+        if (load, n) not in self._done:
+            pool = np.concatenate(self.pools.get(load, [np.empty(0)]))
+            enough = np.isfinite(pool).sum() >= stats.MIN_REPEATS
+            self._done[load, n] = stats.noise_floor(pool if enough else self.all, n)
+        return self._done[load, n]
+
+
+def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[str, list[str]]:
+    if pair:
+        missing = [v for v in pair if v not in values]
+        if missing:
+            raise DataError(f"no trial with {by} {missing[0]}; there are {', '.join(values)}")
+        return pair[0], [pair[1]]
+    if len(values) < 2:
+        raise DataError(f"only {by} {values[0]} was measured: two are needed to compare")
+    if by == "path":
+        base = "retry" if "retry" in values else values[0]
+        return base, [v for v in values if v != base]
+    ordered = sorted(values, key=kernel_order)
+    return ordered[0], ordered[1:]
+
+
+def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, int]:
+    """Return the cases both sides have, in one order and width, and how many had one side only."""
+    left = pd.MultiIndex.from_frame(a.keys.astype(str))
+    right = pd.MultiIndex.from_frame(b.keys.astype(str))
+    at = right.get_indexer(left)
+    rows = np.flatnonzero(at >= 0)
+    width = max(a.values.shape[1], b.values.shape[1])
+
+    def take(side: Cases, index: "np.typing.NDArray[np.intp]") -> Cases:
+        pad = ((0, 0), (0, width - side.values.shape[1]))
+        values = np.pad(side.values[index], pad, constant_values=np.nan)
+        return Cases(side.keys.iloc[index].reset_index(drop=True)[list(keys)], values)
+
+    lone = len(left) + len(right) - 2 * len(rows)
+    return take(a, rows), take(b, at[rows]), lone
+
+
+def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
+    one, two = stats.medians(a.values), stats.medians(b.values)
+    ratios = (stats.paired_ratios if paired else stats.unpaired_ratios)(a.values, b.values)
+    n = np.minimum(one.n, two.n)
+    loads = zip(a.keys["threads"], a.keys["writers"], n, strict=True)
+    floor = np.array([floors.of(threads, writers, int(k)) for threads, writers, k in loads])
+    virtual = a.keys["machine"].map(is_virtual).to_numpy()
+    floor = np.where(virtual, np.fmax(floor, VIRTUAL_FLOOR), floor)
+    means = np.nanmean(a.values, axis=1), np.nanmean(b.values, axis=1)
+    hmeans = stats.harmonic_means(a.values), stats.harmonic_means(b.values)
+    tests = rank_and_mean_tests(a.values, b.values)
+    columns = {
+        "ratio": ratios.ratio,
+        "n_a": one.n,
+        "n_b": two.n,
+        "mean_a": means[0],
+        "mean_b": means[1],
+        "hmean_a": hmeans[0],
+        "hmean_b": hmeans[1],
+        "median_a": one.median,
+        "median_b": two.median,
+        "mad_a": one.mad,
+        "mad_b": two.mad,
+        "delta_mean_pct": _percent(*means),
+        "delta_hmean_pct": _percent(*hmeans),
+        "delta_median_pct": _percent(one.median, two.median),
+        "ci_low_pct": 100 * (ratios.low - 1),
+        "ci_high_pct": 100 * (ratios.high - 1),
+        **tests,
+        "noise_floor_pct": 100 * floor,
+        "verdict": stats.verdicts(ratios, floor, one.n, two.n),
+    }
+    return pd.concat([a.keys, pd.DataFrame(columns)], axis=1)
+
+
+def _percent(a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 100 * (b / a - 1)
+
+
+def _blind(table: pd.DataFrame, df: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Take the verdict from cases that ran more threads than CPUs: they measure the scheduler."""
+    crowded = df.loc[has_flag(df["flags"], "oversubscribed"), list(keys)].drop_duplicates()
+    index = pd.MultiIndex.from_frame(table[list(keys)].astype(str))
+    hollow = index.isin(pd.MultiIndex.from_frame(crowded.astype(str)))
+    table["oversubscribed"] = hollow
+    table.loc[hollow, "verdict"] = stats.UNTESTABLE
+    return table
+
+
+def _ordered(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    front = [*keys, "a", "b", "oversubscribed", "ratio"]
+    return table[[*front, *JSON_KEYS]].reset_index(drop=True)
+
+
+def rank_and_mean_tests(a: Array, b: Array) -> dict[str, Array]:
+    """Return Welch's t and the Mann-Whitney U test of each row (two-sided, scipy's defaults)."""
+    names = ("welch_t", "welch_df", "welch_p", "mwu_u", "mwu_p")
+    out = {name: np.full(len(a), np.nan) for name in names}
+    counts = np.isfinite(a).sum(axis=1), np.isfinite(b).sum(axis=1)
+    x_all, y_all = np.sort(a, axis=1), np.sort(b, axis=1)  # NaN last
+    both = np.sort(np.concatenate([x_all, y_all], axis=1), axis=1)
+    # scipy picks the exact distribution for a whole batch by whether any of its rows has ties
+    tied = (np.diff(both, axis=1) == 0).any(axis=1)
+    kinds = np.stack([counts[0], counts[1], tied], axis=1)
+    for kind in np.unique(kinds, axis=0):
+        n_a, n_b = int(kind[0]), int(kind[1])
+        rows = np.flatnonzero((kinds == kind).all(axis=1))
+        if n_a < 1 or n_b < 1:
+            continue
+        x, y = x_all[rows, :n_a], y_all[rows, :n_b]
+        rank = scipy_stats.mannwhitneyu(x, y, axis=1)
+        out["mwu_u"][rows], out["mwu_p"][rows] = rank.statistic, rank.pvalue
+        if n_a < 2 or n_b < 2:
+            continue
+        flat = (np.ptp(x, axis=1) == 0) & (np.ptp(y, axis=1) == 0)
+        uneven = rows[~flat]
+        if uneven.size:
+            welch = scipy_stats.ttest_ind(x[~flat], y[~flat], axis=1, equal_var=False)
+            out["welch_t"][uneven], out["welch_p"][uneven] = welch.statistic, welch.pvalue
+            out["welch_df"][uneven] = welch.df
+    return out

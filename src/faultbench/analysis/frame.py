@@ -1,0 +1,155 @@
+"""The table the analysis works on: one row per trial, the columns of ``faultbench export``.
+
+``cases`` turns it into matrices of shape ``(cases, repeats)``. A case's key is made of what was
+asked of the trial (machine, handler, threads, …) and never of the name of the file it came from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from faultbench.analysis.stats import Array
+from faultbench.errors import DataError
+
+COLUMNS = tuple(
+    "trial_id machine kernel path handler order access vmas files mms writers threads repeat "
+    "status flags cost window_ns cpu_ns faults faults_per_s faults_per_cpu_s mapped_bytes_per_s "
+    "vma_lock_success vma_lock_abort vma_lock_retry vma_lock_miss mmap_lock_reads mmap_lock_writes "
+    "mmap_lock_read_contended mmap_lock_read_wait_ns parks huge_fault_calls fallbacks no_vma "
+    "writer_ops worker_faults_min worker_faults_max p50_ns p99_ns p999_ns max_ns".split()
+)
+KEY = tuple("machine kernel path handler order access vmas files mms writers threads cost".split())
+# Asked of a trial too, but only in the table when the driver knows it; part of the key when there.
+KEY_EXTRAS = tuple(
+    "set map sync fallback overlap writer_op writer_rate mapping pin faults_asked workload".split()
+)
+WALL, CPU = "faults_per_s", "faults_per_cpu_s"
+PATHS = ("mmap-lock", "abort", "retry", "direct")
+NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """``keys``: one row per case; ``values``: rates, shape ``(cases, repeats)``, NaN = no trial."""
+
+    keys: pd.DataFrame
+    values: Array
+
+
+def key_columns(df: pd.DataFrame, without: Sequence[str] = ()) -> list[str]:
+    """Return the columns that make a case's key in ``df``, in the table's order."""
+    return [c for c in (*KEY, *KEY_EXTRAS) if c in df.columns and c not in without]
+
+
+def checked(df: pd.DataFrame, metric: str = WALL) -> tuple[pd.DataFrame, list[str]]:
+    """Return the trials that have a usable rate, and notes on those that were left out.
+
+    Raises ``DataError`` when the table lacks columns, or no trial is left.
+    """
+    missing = [c for c in (*KEY, "repeat", "status", "flags", metric) if c not in df.columns]
+    if missing:
+        raise DataError(
+            f"the results lack the column {missing[0]!r}"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + "; give a file of `faultbench sweep` or `faultbench import`"
+        )
+    if df.empty:
+        raise DataError("the results hold no trial; a sweep that finished at least one is needed")
+    rates = pd.to_numeric(df[metric], errors="coerce").astype(float)
+    bad_status = df["status"] != "ok"
+    bad_rate = ~bad_status & ~(np.isfinite(rates) & (rates >= 0))
+    notes = [
+        f"{count} trial{'s' if count != 1 else ''} with status {status} left out"
+        for status, count in df.loc[bad_status, "status"].value_counts().items()
+    ]
+    if bad_rate.any():
+        notes.append(f"{int(bad_rate.sum())} trial(s) without a valid {metric} left out")
+    kept = df[~bad_status & ~bad_rate].copy()
+    kept[metric] = rates[kept.index]
+    if kept.empty:
+        raise DataError(f"no trial has a usable {metric}: {'; '.join(notes)}")
+    if not (kept[metric] > 0).any():
+        raise DataError(f"every {metric} is zero: there is nothing to compare or to plot")
+    for column in key_columns(kept):
+        if kept[column].isna().any():
+            kept[column] = kept[column].astype(object).where(kept[column].notna(), "-")
+    return kept, notes
+
+
+def cases(df: pd.DataFrame, keys: Sequence[str], metric: str) -> Cases:
+    """Return the ``metric`` of the trials of ``df`` as one row per distinct ``keys``, sorted.
+
+    Column ``r`` is repeat ``r``, so that rows of two paths line up block by block. Where repeats
+    are not told apart (imported results) they are numbered in the order of the table.
+    """
+    repeat = df["repeat"]
+    if df.duplicated([*keys, "repeat"]).any():
+        repeat = df.groupby(list(keys), sort=False).cumcount()
+    wide = (
+        df.assign(repeat=repeat.astype(int))
+        .set_index([*keys, "repeat"])[metric]
+        .unstack("repeat")
+        .sort_index(key=order_of)
+    )
+    last = int(wide.columns.max()) + 1 if len(wide.columns) else 0
+    wide = wide.reindex(columns=range(last))
+    return Cases(wide.index.to_frame(index=False), wide.to_numpy(dtype=float))
+
+
+def order_of(level: "pd.Index[Any]") -> "pd.Index[Any]":
+    """Return sort keys: paths by their history, kernels by version, numbers by value."""
+    if level.name == "path":
+        return level.map(lambda p: PATHS.index(p) if p in PATHS else len(PATHS))
+    if level.name == "kernel":
+        return level.map(kernel_order)
+    return level.map(natural)
+
+
+def natural(value: object) -> tuple[int, float, str]:
+    """Return a sort key under which numbers come first, by value, and words after them."""
+    try:
+        return (0, float(str(value)), "")
+    except ValueError:
+        return (1, 0.0, str(value))
+
+
+def kernel_order(name: object) -> tuple[float, ...]:
+    """Return a sort key for v6.3 < v6.5 < next-202308 < v6.6 < v6.12; anything else last."""
+    text = str(name)
+    if text.startswith("next-"):
+        return (6, 5.5)
+    parts = text.removeprefix("v").split(".")
+    try:
+        return (float(parts[0]), float(parts[1].split("-")[0]))
+    except (IndexError, ValueError):
+        return (999.0, 0.0)
+
+
+def has_flag(flags: "pd.Series[Any]", word: str) -> "pd.Series[bool]":
+    """Return which trials carry the disturbance ``word`` (flags are words separated by blanks)."""
+    return flags.fillna("").astype(str).str.split(r"[ ;,|]+").map(lambda words: word in words)
+
+
+def is_virtual(machine: object) -> bool:
+    """Return whether results of ``machine`` are simulated."""
+    return str(machine).startswith("virtual")
+
+
+def describe(keys: "pd.DataFrame", row: int = 0, ignore: Sequence[str] = ()) -> str:
+    """Return the case in words, naming only what differs between the cases of ``keys``."""
+    varying = [c for c in keys.columns if c not in ignore and keys[c].nunique() > 1]
+    shown = varying or [c for c in ("handler", "order", "threads") if c in keys.columns]
+    return " ".join(label(c, keys[c].iloc[row]) for c in shown)
+
+
+def label(column: str, value: object) -> str:
+    """Return a value as people say it: ``2 workers``, ``vmas private``, ``ext4``."""
+    if column in ("threads", "writers"):
+        noun = "worker" if column == "threads" else "writer"
+        return f"{value} {noun}{'' if str(value) == '1' else 's'}"
+    if column in ("machine", "kernel", "path", "handler", "order", "access"):
+        return str(value)
+    return f"{column} {value}"
