@@ -58,6 +58,7 @@ def checked(df: pd.DataFrame, metric: str = WALL) -> tuple[pd.DataFrame, list[st
         )
     if df.empty:
         raise DataError("the results hold no trial; a sweep that finished at least one is needed")
+    df = df.reset_index(drop=True)
     rates = pd.to_numeric(df[metric], errors="coerce").astype(float)
     bad_status = df["status"] != "ok"
     bad_rate = ~bad_status & ~(np.isfinite(rates) & (rates >= 0))

@@ -1,0 +1,190 @@
+"""Comparison against scipy called row by row, and against bad tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from faultbench.analysis import compare as c
+from faultbench.analysis.frame import COLUMNS
+from faultbench.errors import DataError, UsageError
+from tests.analysis.frames import row, sweep
+
+
+def test_keys_of_a_case_and_golden_values():
+    df = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), threads=(2,), noise=0.05)
+    got = c.by_column(df, "path").table
+    assert len(got) == 1
+    assert set(c.JSON_KEYS) <= set(got.columns)
+    one = got.iloc[0]
+    a = df[df.path == "retry"].sort_values("repeat")["faults_per_s"].to_numpy()
+    b = df[df.path == "direct"].sort_values("repeat")["faults_per_s"].to_numpy()
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    rank = stats.mannwhitneyu(a, b)
+    expected = {
+        "n_a": 6, "n_b": 6, "mean_a": a.mean(), "mean_b": b.mean(),
+        "hmean_a": 6 / (1 / a).sum(), "hmean_b": 6 / (1 / b).sum(),
+        "median_a": np.median(a), "median_b": np.median(b),
+        "mad_a": np.median(abs(a - np.median(a))), "mad_b": np.median(abs(b - np.median(b))),
+        "delta_mean_pct": 100 * (b.mean() / a.mean() - 1),
+        "delta_hmean_pct": 100 * ((1 / a).sum() / (1 / b).sum() - 1),
+        "delta_median_pct": 100 * (np.median(b) / np.median(a) - 1),
+        "ci_low_pct": 100 * ((b / a).min() - 1), "ci_high_pct": 100 * ((b / a).max() - 1),
+        "welch_t": welch.statistic, "welch_df": welch.df, "welch_p": welch.pvalue,
+        "mwu_u": rank.statistic, "mwu_p": rank.pvalue,
+    }  # fmt: skip
+    for key, value in expected.items():
+        assert one[key] == pytest.approx(value), key
+    assert one["ratio"] == pytest.approx(np.exp(np.median(np.log(b / a))))
+    assert one["verdict"] == "faster"
+    assert (one["a"], one["b"]) == ("retry", "direct")
+
+
+@pytest.mark.parametrize(("n_a", "n_b"), [(6, 6), (3, 12), (12, 9), (2, 2)])
+def test_batched_tests_equal_scipy_row_by_row(n_a, n_b):
+    rng = np.random.default_rng(n_a)
+    a, b = rng.integers(1, 12, (40, n_a)) * 1.0, rng.integers(3, 14, (40, n_b)) * 1.0
+    a[:20] += rng.random((20, n_a))  # half of the rows without ties
+    b[:20] += rng.random((20, n_b))
+    a[39], b[39] = 5.0, 5.0
+    got = c.rank_and_mean_tests(a, b)
+    for i in range(39):
+        rank = stats.mannwhitneyu(a[i], b[i])
+        assert (got["mwu_u"][i], got["mwu_p"][i]) == pytest.approx((rank.statistic, rank.pvalue))
+        if np.ptp(a[i]) or np.ptp(b[i]):
+            welch = stats.ttest_ind(a[i], b[i], equal_var=False)
+            assert got["welch_t"][i] == pytest.approx(welch.statistic)
+            assert got["welch_df"][i] == pytest.approx(welch.df)
+    assert np.isnan(got["welch_t"][39])
+
+
+def test_published_mann_whitney_and_welch_oracles():
+    """scipy's documented examples, checked there against Mann-Whitney's tables and R's t.test."""
+    males, females = np.array([[19.0, 22, 16, 29, 24]]), np.array([[20.0, 11, 17, 12]])
+    got = c.rank_and_mean_tests(males, females)
+    assert got["mwu_u"][0] == 17
+    assert got["mwu_p"][0] == pytest.approx(0.1111111)
+
+
+def test_shape_of_the_default_sweep():
+    got = c.by_column(sweep(), "path")
+    assert len(got.table) == 16
+    assert got.paired
+    crowded = got.table[got.table.oversubscribed]
+    assert (crowded.threads == 2).all()
+    assert (crowded.verdict == "not testable").all()
+    assert (got.table[~got.table.oversubscribed].verdict == "faster").all()
+
+
+def test_aa_sweep_claims_nothing_much():
+    claims = [
+        c.by_column(sweep(gain=1.0, noise=0.05, seed=s), "path").table.verdict for s in range(12)
+    ]
+    every = pd.concat(claims)
+    testable = every[every != "not testable"]
+    assert len(testable) > 100
+    assert testable.isin(["faster", "slower"]).mean() <= 0.05
+
+
+def test_by_kernel_ignores_the_path_each_kernel_brings():
+    old = sweep(paths=("abort",), kernel="v6.5")
+    new = sweep(paths=("direct",), kernel="v6.6", gain=1.3)
+    got = c.by_column(pd.concat([new, old]), "kernel").table
+    assert set(got.a) == {"v6.5"}
+    assert set(got.b) == {"v6.6"}
+    assert "path" not in got.columns
+
+
+def test_every_other_path_is_compared_with_retry_unless_told():
+    df = sweep(paths=("mmap-lock", "abort", "retry", "direct"))
+    got = c.by_column(df, "path").table
+    assert set(got.a) == {"retry"}
+    assert set(got.b) == {"mmap-lock", "abort", "direct"}
+    told = c.by_column(df, "path", pair=("abort", "direct")).table
+    assert set(told.a) == {"abort"}
+
+
+def test_files_are_unpaired_and_matched_by_key_not_by_order():
+    a, b = sweep(seed=1), sweep(seed=2, gain=1.4).sample(frac=1, random_state=3)
+    got = c.files(a, b)
+    assert not got.paired
+    assert len(got.table) == 32
+    assert {"path", "machine"} <= set(got.keys)
+    assert got.table.verdict.isin(["inside the noise", "not testable"]).mean() > 0.9
+    assert any("apart" in n for n in got.notes)
+
+
+def test_threads_as_text_or_number_are_the_same_case():
+    a, b = sweep(seed=1), sweep(seed=2)
+    b["threads"] = b["threads"].astype(str)
+    assert len(c.files(a, b).table) == 32
+
+
+def test_one_sided_cases_are_counted_not_hidden():
+    df = sweep()
+    df = df[~((df.path == "direct") & (df.handler == "ext4"))]
+    got = c.by_column(df, "path")
+    assert set(got.table.handler) == {"device-dax"}
+    assert any("8 case(s) measured on one side only" in n for n in got.notes)
+
+
+def test_virtual_results_have_a_floor_of_ten_percent():
+    df = sweep(machine="virtual:epyc", gain=1.05, noise=1e-4, writers=(0,), cpus=99)
+    got = c.by_column(df, "path").table
+    assert (got.noise_floor_pct >= 10).all()
+    assert (got.verdict == "inside the noise").all()
+
+
+def test_missing_blocks_shift_nothing():
+    df = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), threads=(1,), repeats=8)
+    lost = df[~((df.path == "retry") & (df.repeat == 3))]
+    one = c.by_column(lost, "path").table.iloc[0]
+    a = df[df.path == "retry"].sort_values("repeat").faults_per_s.to_numpy()
+    b = df[df.path == "direct"].sort_values("repeat").faults_per_s.to_numpy()
+    keep = np.arange(8) != 3
+    assert one["ratio"] == pytest.approx(np.median(b[keep] / a[keep]), rel=1e-3)
+    assert (one["n_a"], one["n_b"]) == (7, 8)
+
+
+def broken(change):
+    df = sweep()
+    return change(df)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.drop(columns=["threads"]), "lack the column 'threads'"),
+        (lambda d: d.iloc[:0], "no trial"),
+        (lambda d: d.assign(status="crashed"), "crashed"),
+        (lambda d: d.assign(faults_per_s=0.0), "zero"),
+        (lambda d: d.assign(faults_per_s=np.nan), "usable"),
+        (lambda d: d[d.path == "direct"], "two are needed"),
+        (lambda d: d[(d.path == "direct") ^ (d.handler == "ext4")], "nothing to compare"),
+    ],
+)
+def test_bad_tables_get_one_clear_line(change, words):
+    with pytest.raises(DataError, match=words) as caught:
+        c.by_column(broken(change), "path")
+    assert str(caught.value).count("\n") <= 1
+
+
+def test_bad_requests():
+    with pytest.raises(UsageError, match="path or by kernel"):
+        c.by_column(sweep(), "handler")
+    with pytest.raises(DataError, match="abort"):
+        c.by_column(sweep(), "path", pair=("abort", "direct"))
+    with pytest.raises(DataError, match="they differ in handler"):
+        c.files(sweep(handlers=("ext4",)), sweep(handlers=("xfs",)))
+
+
+def test_one_sample_is_not_testable_and_breaks_nothing():
+    got = c.by_column(sweep(repeats=1), "path").table
+    assert (got.verdict == "not testable").all()
+    assert got.ci_low_pct.isna().all()
+    assert got.mwu_p.notna().all()
+
+
+def test_synthetic_rows_follow_the_contract():
+    assert list(row(1e6)) != []
+    assert list(sweep().columns[: len(COLUMNS)]) == list(COLUMNS)
