@@ -272,6 +272,8 @@ def _typed(value: Any, kind: type) -> Any:
 
 def _integer(value: Any) -> int:
     number: int = _typed(value, int)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("an integer of more than 64 bits")
     return number
 
 

@@ -1,0 +1,61 @@
+"""One line of a results file: JSON with a checksum as its last field.
+
+``crc32`` is that of the line's bytes before ``,"crc32"``: whichever bit flips, `decode` finds it.
+Parsing is strict, as files come from anywhere: no NaN, no key twice, no bottomless nesting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import Any
+
+MAX_DEPTH = 32
+_TAIL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
+_TAIL_LENGTH = len(b',"crc32":"00000000"}')
+
+
+def encode(kind: str, fields: dict[str, Any]) -> bytes:
+    """Return one line with its checksum and newline."""
+    body = json.dumps({"kind": kind, **fields}, separators=(",", ":"), allow_nan=False)[
+        :-1
+    ].encode()
+    return b'%s,"crc32":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Return a line's fields without the checksum; ``line`` has no newline. ValueError if bad."""
+    tail = _TAIL.fullmatch(line, max(0, len(line) - _TAIL_LENGTH))
+    if tail is None:
+        raise ValueError("not a record with a checksum at its end")
+    body = line[:-_TAIL_LENGTH]
+    if zlib.crc32(body) != int(tail[1], 16):
+        raise ValueError("checksum does not match")
+    _check_depth(body)
+    raw = json.loads(body + b"}", object_pairs_hook=_unique, parse_constant=_refuse)
+    if not isinstance(raw, dict):
+        raise ValueError("not an object")
+    return raw
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return result
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number here")
+
+
+def _check_depth(body: bytes) -> None:
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in re.findall(rb'"(?:[^"\\]|\\.)*"|([][{}])', body):
+        if bracket:
+            depth += 1 if bracket in b"[{" else -1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"nested deeper than {MAX_DEPTH}")

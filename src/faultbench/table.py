@@ -1,0 +1,208 @@
+"""Records → tidy table: one row a trial, rates recomputed from raw integers.
+
+`COLUMNS` is a contract (design §6): exactly these first, in this order; more may follow.
+
+Counters are sums over the workers; ``mmap_lock_writes`` adds the writers'. ``window_ns`` is the
+workers' mean window. A trial whose status is not ``ok`` has no rate and no latency.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from faultbench.enums import Order, Status
+from faultbench.histogram import merge, quantiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from faultbench.model import Trial
+
+COLUMNS = (
+    "trial_id,machine,kernel,path,handler,order,access,vmas,files,mms,writers,threads,repeat,"
+    "status,flags,cost,window_ns,cpu_ns,faults,"
+    "faults_per_s,faults_per_cpu_s,mapped_bytes_per_s,vma_lock_success,vma_lock_abort,"
+    "vma_lock_retry,vma_lock_miss,mmap_lock_reads,mmap_lock_writes,mmap_lock_read_contended,"
+    "mmap_lock_read_wait_ns,parks,huge_fault_calls,fallbacks,no_vma,writer_ops,"
+    "worker_faults_min,worker_faults_max,p50_ns,p99_ns,p999_ns,max_ns"
+).split(",")
+# What tells cases apart beside the contract's columns, then what explains a trial.
+MORE = (
+    "set,map,sync,fallback_ppm,overlap,writer_op,writer_rate,pin,duration_ns,faults_per_worker,"
+    "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
+    "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
+    "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
+    "writer_wait_max_ns,message"
+).split(",")
+
+_WORKER = (
+    "vma_lock_success vma_lock_abort vma_lock_retry vma_lock_miss mmap_lock_reads "
+    "mmap_lock_read_contended mmap_lock_read_wait_ns parks huge_fault_calls fallbacks no_vma "
+    "refill_ns calls_pmd calls_pud calls_pte calls_under_vma calls_under_mmap table_allocs "
+    "pte_installs pmd_installs pud_installs wp_upgrades splits zaps lost_races touches"
+).split()
+_FLOATS = {
+    "faults_per_s",
+    "faults_per_cpu_s",
+    "mapped_bytes_per_s",
+    "cpu_ns_per_fault",
+    "mmap_lock_reads_per_1000",
+    "parks_per_1000",
+    "skew",
+}
+_INTEGERS = {
+    *_WORKER,
+    *"writers threads repeat window_ns cpu_ns faults mmap_lock_writes writer_ops".split(),
+    *"worker_faults_min worker_faults_max p50_ns p99_ns p999_ns max_ns".split(),
+    *"fallback_ppm writer_rate duration_ns faults_per_worker writer_wait_max_ns".split(),
+}
+
+
+def row(trial: Trial) -> dict[str, Any]:
+    """Return one trial's values by column; None where there is none."""
+    spec = trial.spec
+    values: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
+    values.update(
+        trial_id=trial.trial_id,
+        case_id=spec.case_id,
+        machine=spec.machine,
+        kernel=spec.kernel,
+        path="-" if spec.path is None else spec.path.value,
+        handler=spec.handler_label,
+        order=spec.order.value,
+        access=spec.access.value,
+        vmas=spec.vmas_label,
+        files=spec.files_label,
+        mms=spec.mms_label,
+        writers=spec.writers,
+        threads=spec.threads,
+        repeat=spec.repeat,
+        status=trial.status.value,
+        flags=" ".join(trial.flags),
+        cost=spec.cost,
+        set=spec.knobs,
+        map=spec.map.value,
+        sync=spec.sync,
+        fallback_ppm=spec.fallback_ppm,
+        overlap=spec.overlap,
+        writer_op=spec.writer_op.value if spec.writers else "-",
+        writer_rate=spec.writer_rate,
+        pin=spec.pin.value,
+        duration_ns=spec.duration_ns,
+        faults_per_worker=spec.faults,
+        message=trial.message,
+    )
+    if trial.worker:
+        _counters(trial, values)
+    if trial.status is Status.OK and trial.worker:
+        _rates(trial, values)
+    return values
+
+
+def _counters(trial: Trial, values: dict[str, Any]) -> None:
+    worker = trial.worker
+    for name in _WORKER:
+        if name in worker:
+            values[name] = sum(worker[name])
+    windows = worker.get("window_ns", [])
+    values["window_ns"] = round(sum(windows) / len(windows)) if windows else None
+    values["cpu_ns"] = sum(worker["cpu_ns"]) if "cpu_ns" in worker else None
+    if faults := worker.get("faults"):
+        values["faults"] = sum(faults)
+        values["worker_faults_min"] = min(faults)
+        values["worker_faults_max"] = max(faults)
+    writes = [*worker.get("mmap_lock_writes", []), *trial.writer.get("mmap_lock_writes", [])]
+    if "mmap_lock_writes" in worker or "mmap_lock_writes" in trial.writer or not trial.spec.writers:
+        values["mmap_lock_writes"] = sum(writes)
+    values["writer_ops"] = sum(trial.writer.get("ops", ()))
+    if waits := trial.writer.get("wait_ns_max"):
+        values["writer_wait_max_ns"] = max(waits)
+    values["skew"] = skew(trial)
+
+
+def skew(trial: Trial) -> float | None:
+    """Return how far the workers' starts or ends lie apart, as a share of the mean window."""
+    starts, ends = trial.worker.get("start_ns"), trial.worker.get("end_ns")
+    windows = trial.worker.get("window_ns")
+    if not starts or not ends or not windows or not sum(windows):
+        return None
+    apart = max(starts) - min(starts)
+    if trial.spec.duration_ns:  # with fixed work, workers end when they have done it
+        apart = max(apart, max(ends) - min(ends))
+    return apart * len(windows) / sum(windows)
+
+
+def _rates(trial: Trial, values: dict[str, Any]) -> None:
+    faults, window, cpu = values["faults"], values["window_ns"], values["cpu_ns"]
+    if faults is not None and window:
+        values["faults_per_s"] = faults * 1e9 / window
+        if (mapped := _mapped(trial)) is not None:
+            values["mapped_bytes_per_s"] = mapped * 1e9 / window
+    if faults is not None and cpu:
+        values["faults_per_cpu_s"] = faults * 1e9 / cpu
+    if faults:
+        for name, source, scale in (
+            ("cpu_ns_per_fault", "cpu_ns", 1.0),
+            ("mmap_lock_reads_per_1000", "mmap_lock_reads", 1000.0),
+            ("parks_per_1000", "parks", 1000.0),
+        ):
+            if values[source] is not None:
+                values[name] = values[source] * scale / faults
+    if trial.latency:
+        found = quantiles(merge(trial.latency.values()), (0.5, 0.99, 0.999, 1.0))
+        for name, value in zip(("p50_ns", "p99_ns", "p999_ns", "max_ns"), found, strict=True):
+            values[name] = None if value is None else int(value)
+
+
+def _mapped(trial: Trial) -> int | None:
+    """Bytes of address space that the faults mapped."""
+    if "mapped_bytes" in trial.worker:
+        return trial.total("mapped_bytes")
+    sizes = {"pmd_installs": Order.PMD, "pud_installs": Order.PUD, "pte_installs": Order.PTE}
+    if not any(name in trial.worker for name in sizes):
+        return None
+    return sum(trial.total(name) * order.bytes for name, order in sizes.items())
+
+
+def frame(trials: Iterable[Trial]) -> pd.DataFrame:
+    """Return the table of `trials`: `COLUMNS`, then `MORE`; integers are nullable Int64."""
+    import pandas as pd  # noqa: PLC0415 - a sweep's own table needs rows only
+
+    rows = [row(trial) for trial in trials]
+    columns: dict[str, Any] = {}
+    for name in [*COLUMNS, *MORE]:
+        values = [r[name] for r in rows]
+        dtype = "Int64" if name in _INTEGERS else "float64" if name in _FLOATS else object
+        columns[name] = (
+            pd.array(values, dtype="Int64") if dtype == "Int64" else pd.Series(values, dtype=dtype)
+        )
+    return pd.DataFrame(columns)
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.9g}" if abs(value) < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
+    if isinstance(value, str) and value != "-" and value[:1] in set("=+-@\t\r"):
+        return "'" + value
+    return value
+
+
+def to_csv(trials: Iterable[Trial], write: Callable[[str], Any]) -> None:
+    """Write one row a trial through `write`; empty where there is no value."""
+    buffer = io.StringIO()
+    out = csv.writer(buffer, lineterminator="\n")
+    out.writerow([*COLUMNS, *MORE])
+    for trial in trials:
+        values = row(trial)
+        out.writerow([_cell(values[name]) for name in (*COLUMNS, *MORE)])
+        if buffer.tell() > 1 << 16:
+            write(buffer.getvalue())
+            buffer.seek(0)
+            buffer.truncate()
+    write(buffer.getvalue())
