@@ -10,7 +10,14 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = Path("src/_core")
-DEPENDS = sorted(str(p) for ext in ("*.h", "*.pxd", "*.pxi", "*.c") for p in CORE.rglob(ext))
+# Real faults: one loop, compiled into faultbench._kernel here and, from package data, for the guest laboratory.
+GUEST = Path("src/faultbench/lab/guest")
+DEPENDS = sorted(
+    str(p)
+    for root in (CORE, GUEST)
+    for ext in ("*.h", "*.pxd", "*.pxi", "*.c")
+    for p in root.rglob(ext)
+)
 
 # name -> (macros, extra C sources)
 EXTENSIONS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
@@ -30,7 +37,7 @@ def extension(name: str) -> Extension:
     return Extension(
         f"faultbench._{name}",
         [str(CORE / f"{name}.pyx"), *sources],
-        include_dirs=[str(CORE)],
+        include_dirs=[str(CORE), str(GUEST)],
         depends=DEPENDS,
         define_macros=[*macros, ("_GNU_SOURCE", "1")],
         extra_compile_args=CFLAGS,
