@@ -1,0 +1,74 @@
+"""Whether this kernel lets us count: tracepoint ids, and in words why a count is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_CLONE_NEWNS, _MS_REC_PRIVATE = 0x00020000, 0x44000
+
+
+def tracepoint_ids(events: Sequence[str]) -> list[int]:
+    """Return each event's id, or -errno of why it has none.
+
+    Where tracefs is not mounted and we are root, a child mounts it in a mount namespace of its
+    own, so that nothing is left behind.
+    """
+    ids = _read_ids(events)
+    if os.geteuid() == 0 and not any(FilePath(root, "events").is_dir() for root in _TRACEFS):
+        ids = _in_private_mount(events) or ids
+    return ids
+
+
+def _read_ids(events: Sequence[str]) -> list[int]:
+    return [_read_id(event) for event in events]
+
+
+def _read_id(event: str) -> int:
+    worst = errno.ENOENT
+    for root in _TRACEFS:
+        try:
+            return int(FilePath(root, "events", event, "id").read_text())
+        except PermissionError:
+            worst = errno.EACCES
+        except (OSError, ValueError):
+            continue
+    return -worst
+
+
+def _in_private_mount(events: Sequence[str]) -> list[int]:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            libc = ctypes.CDLL(None)
+            target = _TRACEFS[0].encode()
+            if (
+                libc.unshare(_CLONE_NEWNS) == 0
+                and libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None) == 0
+                and libc.mount(b"tracefs", target, b"tracefs", 0, None) == 0
+            ):
+                os.write(writer, " ".join(map(str, _read_ids(events))).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        text = stream.read()
+    os.waitpid(child, 0)
+    return [int(word) for word in text.split()]
+
+
+def reason(code: int) -> str:
+    """Say why a count is missing, from its errno."""
+    if code == errno.ENOENT:
+        mounted = any(FilePath(root, "events").is_dir() for root in _TRACEFS)
+        if mounted:
+            return "this kernel has no such tracepoint"
+        return "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
+    if code in (errno.EACCES, errno.EPERM):
+        return "counting needs root or CAP_PERFMON, and leave to read tracefs"
+    return f"the kernel refused to count: {os.strerror(code)}"

@@ -1,0 +1,214 @@
+"""What the kernel machine maps: ``--mapping`` texts, the files behind them, and what they need.
+
+Every refusal says in a line or two what is missing and what to do about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from faultbench.enums import Order
+from faultbench.errors import ResourceError, UsageError
+from faultbench.model import TrialSpec
+
+KINDS = ("anon", "anon-thp", "memfd", "memfd-huge", "file", "dax", "device", "arena")
+_WITH_PATH = ("file", "dax", "device")
+_THP = FilePath("/sys/kernel/mm/transparent_hugepage/enabled")
+_HUGE_POOL = FilePath("/sys/kernel/mm/hugepages/hugepages-2048kB")
+DEFAULT_ENTRIES = 64  # of one worker's slice; small ones below
+ADVICE_NONE, ADVICE_HUGE, ADVICE_NOHUGE = range(3)
+STATX_ATTR_DAX = 0x00200000
+_BPF_MAP_CREATE, _BPF_ARENA, _BPF_F_MMAPABLE, _SYS_BPF = 0, 33, 1 << 10, 321
+_MFD_CLOEXEC, _MFD_HUGETLB = 1, 4
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A parsed ``--mapping``."""
+
+    kind: str
+    path: str = ""
+    sync: bool = False
+
+    @property
+    def advice(self) -> int:
+        """The madvise that makes the kind what its name says."""
+        return {"anon": ADVICE_NOHUGE, "anon-thp": ADVICE_HUGE}.get(self.kind, ADVICE_NONE)
+
+
+def parse(text: str) -> Mapping:
+    """Parse ``anon``, ``memfd``, …, ``file:PATH``, ``dax:PATH[,sync]``, ``device:PATH``."""
+    kind, colon, path = text.partition(":")
+    if kind not in KINDS:
+        names = ", ".join(f"{k}:PATH" if k in _WITH_PATH else k for k in KINDS)
+        raise UsageError(f"--mapping {text}: unknown; there are {names}")
+    if (kind in _WITH_PATH) != bool(colon and path):
+        need = "needs a path" if kind in _WITH_PATH else "takes no path"
+        raise UsageError(f"--mapping {text}: {kind} {need}")
+    sync = False
+    if kind == "dax" and path.endswith(",sync"):
+        path, sync = path.removesuffix(",sync"), True
+    return Mapping(kind, path, sync)
+
+
+def check(mapping: Mapping, spec: TrialSpec) -> None:
+    """Raise `UsageError` or `ResourceError` when `spec` cannot fault this mapping here."""
+    text = f"--mapping {spec.mapping}"
+    if mapping.kind in ("anon-thp", "memfd-huge") and spec.order is not Order.PMD:
+        raise UsageError(f"{text} --order {spec.order}: it faults by 2 MiB; use --order pmd")
+    if mapping.kind in ("anon", "memfd", "file", "arena") and spec.order is not Order.PTE:
+        raise UsageError(f"{text} --order {spec.order}: it faults by 4 KiB; use --order pte")
+    if mapping.kind == "anon-thp" and "[never]" in _text(_THP):
+        raise ResourceError(f"{text}: transparent huge pages are off; echo madvise > {_THP}")
+    if mapping.kind == "memfd-huge":
+        _check_pool(text, spec)
+    if mapping.kind == "arena" and os.geteuid() != 0:
+        raise ResourceError(f"{text}: making a BPF arena needs root (CAP_BPF)")
+    if mapping.kind == "arena" and spec.mms > 1:
+        raise UsageError(f"{text} --mms {spec.mms}: a BPF arena has one address in one process")
+    if spec.files > 1 and mapping.kind in _WITH_PATH and "{}" not in mapping.path:
+        raise UsageError(
+            f"{text} --files {spec.files}: give a path with {{}}, which becomes 0, 1, …"
+        )
+    if mapping.path:
+        for path in _paths(mapping, spec.files):
+            _check_path(text, mapping, path, spec)
+
+
+def _paths(mapping: Mapping, files: int) -> list[str]:
+    return [mapping.path.replace("{}", str(i)) for i in range(max(files, 1))]
+
+
+def _check_pool(text: str, spec: TrialSpec) -> None:
+    need = spec.threads * entries(parse(spec.mapping), spec)
+    free = int(_text(_HUGE_POOL / "free_hugepages") or 0)
+    if free < need:
+        raise ResourceError(
+            f"{text}: {need} huge pages needed, {free} free; "
+            f"echo {need} > {_HUGE_POOL}/nr_hugepages (root)"
+        )
+
+
+def _check_path(text: str, mapping: Mapping, path: str, spec: TrialSpec) -> None:
+    try:
+        status = FilePath(path).stat()
+    except OSError as error:
+        raise UsageError(f"{text}: {path}: {(error.strerror or '').lower()}") from None
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise ResourceError(f"{text}: no right to read and write {path}")
+    if mapping.kind == "device" and not stat.S_ISCHR(status.st_mode):
+        raise UsageError(f"{text}: {path} is not a character device; file: and dax: map files")
+    if mapping.kind == "file" and not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{text}: {path} is not a regular file; device: maps devices")
+    if mapping.kind == "dax":
+        is_dax = is_device_dax(status) if stat.S_ISCHR(status.st_mode) else on_dax(path)
+        if is_dax is False:
+            raise UsageError(
+                f"{text}: {path} is not on DAX; mount its file system with -o dax=always, "
+                "or use file: to fault the page cache"
+            )
+    size = mapped_size(status)
+    if size is not None and size < spec.order.bytes * spec.threads:
+        raise UsageError(
+            f"{text}: {path} has {size} bytes, less than one {spec.order.bytes >> 10} KiB entry "
+            f"for each of {spec.threads} workers; make it larger or take --order pte"
+        )
+
+
+def is_device_dax(status: os.stat_result) -> bool:
+    """Whether a character device is device-dax."""
+    device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    with contextlib.suppress(OSError):
+        return FilePath(f"/sys/dev/char/{device}/subsystem").resolve().name == "dax"
+    return False
+
+
+def mapped_size(status: os.stat_result) -> int | None:
+    """Bytes that can be mapped, where that can be known."""
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    size = _text(FilePath(f"/sys/dev/char/{device}/size")) if is_device_dax(status) else ""
+    return int(size) if size.isdigit() else None
+
+
+def on_dax(path: str) -> bool | None:
+    """STATX_ATTR_DAX of a file; None where the kernel does not tell."""
+    buffer = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statx(-100, os.fsencode(path), 0, 0, buffer) != 0:
+        return None
+    attributes = int.from_bytes(buffer.raw[8:16], "little")
+    known = int.from_bytes(buffer.raw[56:64], "little")
+    return bool(attributes & STATX_ATTR_DAX) if known & STATX_ATTR_DAX else None
+
+
+def entries(mapping: Mapping, spec: TrialSpec) -> int:
+    """Entries in one worker's slice: what fits into the file, at most the default."""
+    wanted = 512 if spec.order is Order.PTE else 4 if spec.order is Order.PUD else DEFAULT_ENTRIES
+    for path in _paths(mapping, spec.files) if mapping.path else ():
+        size = mapped_size(FilePath(path).stat())
+        if size is not None:
+            per_file = -(-spec.threads // max(spec.files, 1))
+            wanted = min(wanted, size // per_file // spec.order.bytes)
+    return wanted
+
+
+@contextlib.contextmanager
+def opened(mapping: Mapping, spec: TrialSpec, bytes_per_worker: int) -> Iterator[list[int]]:
+    """Open or make the files that the VMAs map; [] for anonymous memory."""
+    fds: list[int] = []
+    count = spec.vmas if mapping.kind == "arena" else max(spec.files, 1)
+    size = bytes_per_worker * -(-spec.threads // count)
+    try:
+        if mapping.kind.startswith("memfd"):
+            flags = _MFD_CLOEXEC | (_MFD_HUGETLB if mapping.kind == "memfd-huge" else 0)
+            for _ in range(count):
+                fds.append(os.memfd_create("faultbench", flags))
+                os.ftruncate(fds[-1], size)
+        elif mapping.kind == "arena":
+            fds.extend(_arena(size) for _ in range(count))
+        elif mapping.path:
+            fds.extend(os.open(p, os.O_RDWR | os.O_CLOEXEC) for p in _paths(mapping, spec.files))
+        yield fds
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def arena(size: int) -> int:
+    """Return a BPF arena map of `size` bytes; OSError where the kernel refuses."""
+    attributes = bytearray(128)
+    attributes[0:4] = _BPF_ARENA.to_bytes(4, "little")
+    attributes[12:16] = (size // 4096).to_bytes(4, "little")
+    attributes[16:20] = _BPF_F_MMAPABLE.to_bytes(4, "little")
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    fd = int(libc.syscall(_SYS_BPF, _BPF_MAP_CREATE, buffer, len(attributes)))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return fd
+
+
+def _arena(size: int) -> int:
+    try:
+        return arena(size)
+    except OSError as error:
+        raise ResourceError(
+            f"--mapping arena: this kernel refuses a BPF arena: {error.strerror}; "
+            "it needs Linux 6.9 and root"
+        ) from None
+
+
+def _text(path: FilePath) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
