@@ -31,7 +31,7 @@ COLUMNS = (
 ).split(",")
 # What tells cases apart beside the contract's columns, then what explains a trial.
 MORE = (
-    "set,map,sync,fallback_ppm,overlap,writer_op,writer_rate,pin,duration_ns,faults_per_worker,"
+    "set,map,sync,fallback,overlap,writer_op,writer_rate,mapping,pin,duration_ns,faults_asked,"
     "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
     "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
     "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
@@ -52,12 +52,13 @@ _FLOATS = {
     "mmap_lock_reads_per_1000",
     "parks_per_1000",
     "skew",
+    "fallback",
 }
 _INTEGERS = {
     *_WORKER,
     *"writers threads repeat window_ns cpu_ns faults mmap_lock_writes writer_ops".split(),
     *"worker_faults_min worker_faults_max p50_ns p99_ns p999_ns max_ns".split(),
-    *"fallback_ppm writer_rate duration_ns faults_per_worker writer_wait_max_ns".split(),
+    *"writer_rate duration_ns faults_asked writer_wait_max_ns".split(),
 }
 
 
@@ -86,13 +87,14 @@ def row(trial: Trial) -> dict[str, Any]:
         set=spec.knobs,
         map=spec.map.value,
         sync=spec.sync,
-        fallback_ppm=spec.fallback_ppm,
+        fallback=spec.fallback_ppm / 1e6,
         overlap=spec.overlap,
         writer_op=spec.writer_op.value if spec.writers else "-",
         writer_rate=spec.writer_rate,
+        mapping=spec.mapping,
         pin=spec.pin.value,
         duration_ns=spec.duration_ns,
-        faults_per_worker=spec.faults,
+        faults_asked=spec.faults,
         message=trial.message,
     )
     if trial.worker:

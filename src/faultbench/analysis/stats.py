@@ -118,7 +118,7 @@ def paired_ratios(a: Array, b: Array, confidence: float = CONFIDENCE) -> Ratios:
     return Ratios(m.n, np.exp(m.median), np.exp(m.low), np.exp(m.high))
 
 
-def _log_median_difference(a: Array, b: Array, axis: int = -1) -> Any:  # noqa: ANN401 - scipy passes what it likes
+def _log_median_difference(a: Array, b: Array, axis: int = -1) -> Any:
     return np.log(np.median(b, axis=axis)) - np.log(np.median(a, axis=axis))
 
 

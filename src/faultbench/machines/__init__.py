@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from faultbench.errors import UsageError
 from faultbench.model import TrialSpec
 
+SAMPLE_SHIFT = 6  # latency of one fault in 64: two clock reads are as dear as a bare fault
+
 
 @dataclass(frozen=True)
 class Job:
@@ -33,7 +35,20 @@ class Machine(Protocol):
     """Where trials run."""
 
     name: str  # as in the records: threads, virtual:NAME, kernel
+    digest: str  # of a machine description that may change under its name; else empty
     simulated: bool  # no host clock: trials run side by side, nothing of the host is recorded
+    cpus: int  # what ``--threads max`` means; 0: those of this host that we may use
+
+    def complete(self, spec: TrialSpec) -> TrialSpec:
+        """Return `spec` with the work that was not asked for.
+
+        Only called when both ``duration_ns`` and ``faults`` are 0; the plan adds the warm-up.
+        """
+        ...
+
+    def expected_s(self, spec: TrialSpec) -> float:
+        """Return about how long a trial takes on this host: for estimates and the watchdog."""
+        ...
 
     def check(self, spec: TrialSpec) -> None:
         """Raise `UsageError` when this machine cannot run `spec`."""
@@ -71,15 +86,20 @@ def get_machine(name: str) -> Machine:
     return machine
 
 
-def request(job: Job, steps: Mapping[str, int]) -> dict[str, Any]:
+def request(job: Job, constants: Mapping[str, int]) -> dict[str, Any]:
     """Return run_trial's input for a model machine (``src/_core/DESIGN.md``, One trial).
 
-    `steps`: the extension's ``STEP_*`` constants by name, lower case and without the prefix.
+    `constants`: the extension's CONSTANTS, whose ``STEP_*`` say where a cost goes.
     """
     spec = job.spec
     assert spec.rules is not None
     assert spec.handler is not None
-    cost = [0] * (max(steps.values(), default=-1) + 1)
+    steps = {
+        name.removeprefix("STEP_").lower(): code
+        for name, code in constants.items()
+        if name.startswith("STEP_") and name != "STEP_COUNT"
+    }
+    cost = [0] * len(steps)
     for name, code in steps.items():
         cost[code] = job.cost.get(name, 0)
     return {
@@ -109,4 +129,5 @@ def request(job: Job, steps: Mapping[str, int]) -> dict[str, Any]:
         "cpus": list(job.cpus) or [-1] * spec.tasks,
         "cost": cost,
         "seed": spec.seed,
+        "sample_shift": job.options.get("sample_shift", SAMPLE_SHIFT),
     }

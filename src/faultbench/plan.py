@@ -1,0 +1,208 @@
+"""Axes → an ordered list of trials: the product, collapsed, interleaved, seeded.
+
+Variants of one point (paths, kernels, knobs) run in ABBA blocks, so that drift hits them alike:
+block k of a point holds repeats 2k and 2k+1, in one order and then reversed. The two A of a block
+are the A/A pair that shows the noise. Order and trial seeds are functions of the plan's seed alone,
+and all variants of a point share their seeds: a resumed sweep equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from faultbench import config, values
+from faultbench.costs import CostProfile
+from faultbench.enums import Handler, Map, Order, Path, WriterOp
+from faultbench.errors import UsageError
+from faultbench.machines import Machine
+from faultbench.model import TrialSpec, digest
+from faultbench.rules import (
+    DEFAULT_KERNEL,
+    KERNELS,
+    NO_FILES,
+    ORDERS,
+    check_combination,
+    knobs_label,
+    resolve,
+)
+from faultbench.topology import Topology
+
+T = TypeVar("T")
+
+MAX_TRIALS = 1_000_000
+OVERSUBSCRIBED = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Trials in the order they run, and remarks for the user."""
+
+    specs: list[TrialSpec]
+    notes: list[str] = field(default_factory=list)
+
+    def without(self, done: set[str]) -> Plan:
+        """Return the plan without the trials in `done`."""
+        return Plan([s for s in self.specs if s.trial_id not in done], self.notes)
+
+    def seconds(self, machine: Machine, side_by_side: int = 1) -> float:
+        """Return about how long the plan runs."""
+        return sum(machine.expected_s(spec) for spec in self.specs) / side_by_side
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of a fault: what is compared within a point."""
+
+    kernel: str
+    path: Path | None
+    knobs: tuple[tuple[str, str], ...] = ()
+
+
+def build(options: config.Options, machine: Machine, topology: Topology, cost: CostProfile) -> Plan:
+    """Return the plan of a sweep; `UsageError` for combinations that do not exist."""
+    limit = machine.cpus or topology.usable
+    counts = values.threads(options.threads, limit) if options.threads else None
+    threads = counts or values.default_threads(limit)
+    notes: list[str] = []
+    variants = list(_variants(options, notes))
+    points: dict[str, dict[str, TrialSpec]] = {}
+    asked = 0
+    for base in _points(options, machine, cost, threads):
+        for variant in variants:
+            asked += 1
+            if asked * options.repeats > MAX_TRIALS:
+                raise UsageError(f"more than {MAX_TRIALS} trials: narrow the lists or --repeats")
+            spec = _complete(options, machine, _variant(base, variant))
+            if spec.handler is not None:
+                check_combination(spec)
+            machine.check(spec)
+            points.setdefault(_point_id(spec), {}).setdefault(spec.trial_id, spec)
+    _check_load(options, max(s.tasks for p in points.values() for s in p.values()), limit)
+    kept = sum(len(point) for point in points.values())
+    if kept < asked:
+        notes.append(f"{asked - kept} of {asked} combinations mean the same as another: run once")
+    return Plan(list(_interleaved(points, options)), notes)
+
+
+def _variants(options: config.Options, notes: list[str]) -> Iterator[Variant]:
+    if options.machine == "kernel":
+        yield from (Variant("", path) for path in options.path or (None,))
+        return
+    paths: tuple[Path | None, ...] = options.path
+    if not paths:
+        paths = (None,) if options.kernel else (Path.RETRY, Path.DIRECT)
+    if not options.kernel and paths != (Path.DIRECT,):
+        notes.append(f"paths run with {DEFAULT_KERNEL}'s locks and layout; --kernel changes them")
+    for kernel, path, knobs in itertools.product(options.kernel or (None,), paths, options.knobs):
+        rules_path = path or KERNELS[kernel or DEFAULT_KERNEL].path
+        resolve(kernel, rules_path, knobs)
+        if kernel and path and KERNELS[kernel].path is not path:
+            notes.append(f"{kernel} never took the path {path}: a counterfactual")
+        yield Variant(kernel or DEFAULT_KERNEL, rules_path, knobs)
+
+
+def _variant(base: TrialSpec, variant: Variant) -> TrialSpec:
+    if base.handler is None:
+        return replace(base, path=variant.path)
+    return replace(
+        base,
+        kernel=variant.kernel,
+        path=variant.path,
+        rules=resolve(variant.kernel, variant.path, variant.knobs),
+        knobs=knobs_label(variant.kernel, variant.path, variant.knobs),
+    )
+
+
+def _points(
+    options: config.Options, machine: Machine, cost: CostProfile, threads: tuple[int, ...]
+) -> Iterator[TrialSpec]:
+    """Yield the points of the product, each without its variant."""
+    targets: list[tuple[Handler | None, str]] = [(handler, "") for handler in options.handler]
+    if options.machine == "kernel":
+        targets = [(None, mapping) for mapping in options.mapping or ("anon", "memfd")]
+    if "files" in options.raw and all(handler in NO_FILES for handler, _ in targets):
+        raise UsageError(f"--handler {targets[0][0]} --files: {targets[0][0]} has no files")
+    sharing = list(itertools.product(options.vmas, options.files, options.mms))
+    writing = list(itertools.product(options.writers, options.writer_op, options.writer_rate))
+    maps: tuple[Map | None, ...] = options.map or (None,)
+    for (handler, mapping), access, shared, ppm, n, (vmas, files, mms), (
+        writers,
+        op,
+        rate,
+    ) in itertools.product(
+        targets, options.access, maps, options.fallback, threads, sharing, writing
+    ):
+        for order in options.order or ((ORDERS[handler][0] if handler else Order.PMD),):
+            count = _share(vmas, n)
+            yield TrialSpec(
+                machine=machine.name,
+                kernel="",
+                path=None,
+                rules=None,
+                handler=handler,
+                mapping=mapping,
+                order=order,
+                access=access,
+                map=shared or (Map.PRIVATE if handler is Handler.ANON else Map.SHARED),
+                sync=options.sync,
+                fallback_ppm=ppm,
+                threads=n,
+                vmas=count,
+                files=0 if handler in NO_FILES else _share(files, n),
+                mms=_share(mms, n),
+                overlap=options.overlap and count < n,
+                writers=writers,
+                writer_op=op if writers else WriterOp.BESIDE,
+                writer_rate=rate if writers else 0,
+                pin=options.pin,
+                cost="none" if handler is None else cost.name,
+                cost_digest="" if handler is None else cost.digest,
+                machine_digest=machine.digest,
+            )
+
+
+def _share(text: str, workers: int) -> int:
+    return workers if text == "private" else 1 if text == "shared" else int(text)
+
+
+def _complete(options: config.Options, machine: Machine, spec: TrialSpec) -> TrialSpec:
+    spec = replace(spec, duration_ns=options.duration_ns, faults=options.faults)
+    if not spec.duration_ns and not spec.faults:
+        spec = machine.complete(spec)
+    least = 0 if machine.simulated else 50_000_000
+    warmup_ns, warmup_faults = config.warmup(options, spec.duration_ns, spec.faults, least)
+    return replace(spec, warmup_ns=warmup_ns, warmup_faults=warmup_faults)
+
+
+def _point_id(spec: TrialSpec) -> str:
+    return digest(replace(spec, kernel="", path=None, rules=None, knobs="").to_dict())
+
+
+def _check_load(options: config.Options, tasks: int, limit: int) -> None:
+    if tasks > OVERSUBSCRIBED * limit and not options.oversubscribe:
+        raise UsageError(
+            f"{tasks} workers and writers on {limit} CPUs is over {OVERSUBSCRIBED} times: "
+            "such a trial measures the scheduler; add --oversubscribe if that is wanted"
+        )
+
+
+def _interleaved(
+    points: dict[str, dict[str, TrialSpec]], options: config.Options
+) -> Iterator[TrialSpec]:
+    for block in range((options.repeats + 1) // 2):
+        rng = random.Random(f"{options.seed}:{block}")
+        for name in _shuffled(rng, sorted(points)):
+            variants = _shuffled(rng, [points[name][key] for key in sorted(points[name])])
+            for repeat, order in ((2 * block, variants), (2 * block + 1, variants[::-1])):
+                if repeat < options.repeats:
+                    seed = int(digest([options.seed, name, repeat]), 16) >> 1
+                    for spec in order:
+                        yield replace(spec, seed=seed, repeat=repeat)
+
+
+def _shuffled(rng: random.Random, items: list[T]) -> list[T]:
+    return rng.sample(items, len(items))
