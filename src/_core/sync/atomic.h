@@ -19,20 +19,36 @@
  * and beside them
  *
  *	void	 fb_prefetchw(const void *p);	ask for the line in exclusive state; changes nothing
- *	void	 fb_relax(void);		one turn of a spin loop that is bounded by its caller (an owner spin)
- *	void	 fb_spin_u32(const uint32_t *p, uint32_t old);	wait a bounded while, or until *p may differ from `old`
- *	void	 fb_spin_u8(const uint8_t *p, uint8_t old);	(callers loop; threads: pause, then yield, so that more
- *						threads than CPUs measure the lock and not the scheduler)
+ *	void	 fb_spin_u8|u32|u64(const uintW_t *p, uintW_t old);	wait a bounded while, or until *p may differ from `old`;
+ *						callers loop. Threads: pause, then yield, then sleep a little, so that more
+ *						threads than CPUs measure the lock and not the scheduler
+ *	bool	 fb_poll_u64(struct fb_task *me, const uint64_t *p, uint64_t old, uint64_t deadline);	one turn of a spin that
+ *						ends at `deadline` (ns) at the latest: waits a moment, or until *p may differ
+ *						from `old`; false once the clock, which it may look at only every 16th turn (as
+ *						rwsem_optimistic_spin), is past the deadline
+ *	uint64_t fb_slice_end(const struct fb_task *me);	need_resched() as a time: until when a task that begins
+ *						to spin now may go on; UINT64_MAX = nobody else wants this CPU
  *	bool	 fb_park(struct fb_task *me, uint64_t timeout_ns);	sleep until fb_unpark(me); 0 = no time-out; false =
  *						timed out. One token: an unpark before the park is not lost. Counts
- *						me->parks when it really sleeps.
+ *						me->parks when it really sleeps. May return early: callers loop. Locks sleep
+ *						through fb_schedule (rcu.h), which also tells RCU
  *	void	 fb_unpark(struct fb_task *t);	release: what was written before it is seen after the park
  *	bool	 fb_task_on_cpu(const struct fb_task *t);	not parked (for owner spinning)
  *	uint64_t fb_now(void);			ns: CLOCK_MONOTONIC, or virtual time
  *	void	 fb_work(uint64_t ns);		busy, private work: touches no shared line
  *	void	 fb_step(struct fb_task *me, int step, const void *obj);	what the fault is doing from here on (mm/steps.h):
- *						nothing on threads, a record in checked, attribution in virtual
+ *						nothing on threads, me->on_step in checked, attribution in virtual
  *	int	 fb_window(struct fb_task *me);	harness, not shared state: FB_WINDOW_* phase of the trial
+ *
+ * and for trial.pxd, which sets up and runs a trial the same way everywhere (struct fb_run: machine/run.h)
+ *
+ *	void	*fb_machine_map(size_t bytes);	zeroed memory for the arena, 2 MiB aligned; NULL and errno
+ *	void	 fb_machine_unmap(void *p, size_t bytes);
+ *	int	 fb_machine_run(struct fb_run *run);	all tasks from their start gate to their end; 0 or an errno
+ *	FB_HAS_PTHREAD				defined where real threads run (pthread_rwsem.h exists)
+ *
+ * A waiter that stores a word and then reads another that its waker writes first (Dekker) needs more than
+ * acquire/release: here both sides then use a read-modify-write on ONE word, so that one of them sees the other.
  *
  * No atomic_thread_fence anywhere: ThreadSanitizer does not model it. Orders are on the accesses, and each acquire
  * names the release that it pairs with.
@@ -43,6 +59,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #define FB_RELAXED __ATOMIC_RELAXED
 #define FB_ACQUIRE __ATOMIC_ACQUIRE
@@ -55,7 +73,8 @@
 
 enum { FB_WINDOW_WARMUP = 0, FB_WINDOW_OPEN = 1, FB_WINDOW_CLOSED = 2 };
 
-struct fb_task;
+#include "sync/task.h"
+#include "machine/run.h"
 
 #if defined(FB_MACHINE_VIRTUAL)
 #include "machine/virtual.h"
@@ -77,5 +96,18 @@ FB_INLINE void fb_store_ptr(void **p, void *v, int mo)
 {
 	fb_store_u64((uint64_t *)p, (uint64_t)(uintptr_t)v, mo);
 }
+
+#define fb_likely(x) __builtin_expect(!!(x), 1)
+#define fb_unlikely(x) __builtin_expect(!!(x), 0)
+
+/* A broken rule that nothing can go on from: say which, and stop. */
+static __attribute__((noinline, noreturn, cold, unused)) void fb_bug(const char *what)
+{
+	fprintf(stderr, "faultbench: BUG: %s\n", what);
+	abort();
+}
+
+/* container_of, for nodes on a wait list */
+#define fb_container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 
 #endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The single machine: the proof that nothing goes past the seam. One CPU, tasks one after the other, and the arena's pages
+ * PROT_NONE. The seam reaches the words through a second mapping of the same memory, `fb_single_delta` bytes away; any other
+ * access to shared state is a SIGSEGV, and a seam access to anything that is not in the arena is a BUG.
+ *
+ * A task that would have to wait for another never gets what it waits for: waiting is a BUG too, which makes this machine a
+ * detector of self-deadlock and of locks left held.
+ */
+#ifndef FB_MACHINE_SINGLE_H
+#define FB_MACHINE_SINGLE_H
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+static char *fb_single_base;	/* one arena at a time */
+static size_t fb_single_size;
+static ptrdiff_t fb_single_delta;
+static uint32_t fb_single_window;
+static uint64_t fb_single_turns;	/* of poll and time: one CPU's time moves only when it looks */
+
+static __attribute__((noinline, noreturn, cold, unused)) void fb_single_bug(const char *what)
+{
+	fprintf(stderr, "faultbench: BUG: single machine: %s\n", what);
+	abort();
+}
+
+FB_INLINE void *fb_single_shadow(const void *p)
+{
+	if ((size_t)((const char *)p - fb_single_base) >= fb_single_size)
+		fb_single_bug("the seam was used on a word outside the arena");
+	return (char *)(uintptr_t)p + fb_single_delta;
+}
+
+#define FB_DEFINE_ATOMICS(W)											\
+	FB_INLINE uint##W##_t *fb_at_u##W(const uint##W##_t *p) { return (uint##W##_t *)fb_single_shadow(p); }	\
+	FB_INLINE uint##W##_t fb_load_u##W(const uint##W##_t *p, int mo) { return (void)mo, *fb_at_u##W(p); }	\
+	FB_INLINE void fb_store_u##W(uint##W##_t *p, uint##W##_t v, int mo) { (void)mo, *fb_at_u##W(p) = v; }	\
+	FB_INLINE uint##W##_t fb_xchg_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
+	{													\
+		uint##W##_t old = fb_load_u##W(p, mo);								\
+														\
+		fb_store_u##W(p, v, mo);									\
+		return old;											\
+	}													\
+	FB_INLINE uint##W##_t fb_fetch_add_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
+	{													\
+		return fb_xchg_u##W(p, (uint##W##_t)(fb_load_u##W(p, mo) + v), mo);				\
+	}													\
+	FB_INLINE uint##W##_t fb_fetch_or_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
+	{													\
+		return fb_xchg_u##W(p, fb_load_u##W(p, mo) | v, mo);						\
+	}													\
+	FB_INLINE uint##W##_t fb_fetch_and_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
+	{													\
+		return fb_xchg_u##W(p, fb_load_u##W(p, mo) & v, mo);						\
+	}													\
+	FB_INLINE bool fb_cas_u##W(uint##W##_t *p, uint##W##_t *expected, uint##W##_t v, int mo)		\
+	{													\
+		uint##W##_t old = fb_load_u##W(p, mo);								\
+		bool same = old == *expected;									\
+														\
+		if (same)											\
+			fb_store_u##W(p, v, mo);								\
+		*expected = old;										\
+		return same;											\
+	}													\
+	FB_INLINE void fb_spin_u##W(const uint##W##_t *p, uint##W##_t old)					\
+	{													\
+		if (fb_load_u##W(p, FB_RELAXED) == old)								\
+			fb_single_bug("waits for another task");						\
+	}
+FB_DEFINE_ATOMICS(8)
+FB_DEFINE_ATOMICS(16)
+FB_DEFINE_ATOMICS(32)
+FB_DEFINE_ATOMICS(64)
+
+FB_INLINE void fb_prefetchw(const void *p) { (void)fb_single_shadow(p); }
+
+/* Time moves by 1 ns at each look, by fb_work's amount, and to the end of a sleep: the same in every process. */
+FB_INLINE uint64_t fb_now(void) { return ++fb_single_turns; }
+FB_INLINE void fb_work(uint64_t ns) { fb_single_turns += ns; }
+
+FB_INLINE bool fb_poll_u64(struct fb_task *me, const uint64_t *p, uint64_t old, uint64_t deadline)
+{
+	(void)me;
+	if (fb_load_u64(p, FB_RELAXED) == old)
+		fb_single_turns += 1000;	/* nobody will change it: be done soon */
+	return fb_now() <= deadline;
+}
+
+FB_INLINE uint64_t fb_slice_end(const struct fb_task *me) { return (void)me, fb_now(); }
+
+static __attribute__((unused)) bool fb_park(struct fb_task *me, uint64_t timeout_ns)
+{
+	if (fb_xchg_u32(&me->sh->token, 0, FB_ACQUIRE))
+		return true;
+	if (!timeout_ns)
+		fb_single_bug("deadlock: a task sleeps and nobody is left to wake it");
+	me->parks++;
+	fb_single_turns += timeout_ns;
+	return false;
+}
+
+FB_INLINE void fb_unpark(struct fb_task *t) { fb_store_u32(&t->sh->token, 1, FB_RELEASE); }
+FB_INLINE bool fb_task_on_cpu(const struct fb_task *t) { return fb_load_u32(&t->sh->on_cpu, FB_RELAXED); }
+FB_INLINE int fb_window(struct fb_task *me) { return (void)me, (int)fb_single_window; }
+
+FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)
+{
+	if (me->on_step)
+		me->on_step(me, step, obj);
+}
+
+static __attribute__((unused)) void *fb_machine_map(size_t bytes)
+{
+	int fd = memfd_create("faultbench-arena", MFD_CLOEXEC);
+	char *shut = MAP_FAILED, *open = MAP_FAILED;
+
+	if (fd < 0)
+		return NULL;
+	if (!ftruncate(fd, (off_t)bytes)) {
+		shut = mmap(NULL, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		open = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	}
+	close(fd);
+	if (shut == MAP_FAILED || open == MAP_FAILED) {
+		if (shut != MAP_FAILED)
+			munmap(shut, bytes);
+		return NULL;
+	}
+	fb_single_base = shut;
+	fb_single_size = bytes;
+	fb_single_delta = open - shut;
+	return shut;
+}
+
+static __attribute__((unused)) void fb_machine_unmap(void *p, size_t bytes)
+{
+	munmap((char *)p + fb_single_delta, bytes);
+	munmap(p, bytes);
+	fb_single_size = 0;
+}
+
+/*
+ * Each task in turn, alone. By time there is nothing to measure: a trial by time is a trial by count with the window that
+ * the caller's tasks count themselves, so duration_ns must be 0.
+ */
+static __attribute__((unused)) int fb_machine_run(struct fb_run *run)
+{
+	if (run->duration_ns)
+		return EINVAL;
+	run->started = run->nr;
+	run->unpinned = 0;
+	run->start_ns = run->open_ns = fb_now();
+	for (uint32_t i = 0; i < run->nr; i++) {
+		fb_single_window = i < run->nr_workers ? FB_WINDOW_OPEN : FB_WINDOW_CLOSED;
+		fb_store_u32(&run->tasks[i].sh->on_cpu, 1, FB_RELAXED);
+		run->fn(&run->tasks[i]);
+		fb_store_u32(&run->tasks[i].sh->on_cpu, 0, FB_RELAXED);
+	}
+	run->closed_ns = fb_now();
+	return 0;
+}
+
+#endif
