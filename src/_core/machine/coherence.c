@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines: who has them, who waits for them, when they arrive.
+ *
+ *	request ──► queue of the line ──► on its way ──arrival──► the access happens, then the next in the queue
+ *
+ * An access that misses takes effect when the line arrives and not when it was asked for; until then the old holder
+ * still hits. So the holder of a contended line completes a load and the compare-and-swap after it, as real CPUs do;
+ * were it taken at once, such a lock would stop making progress. What has come stays for the machine's residency.
+ *
+ * A shared fetch leaves copies; fetches of a line that is shared already fly together. A request for ownership
+ * invalidates them and costs more the more there are.
+ */
+#include "machine/sim.h"
+
+#include <string.h>
+
+static inline struct fbv_line *line_at(uint32_t n) { return fbv_touch(n); }
+static inline uint64_t *copies_of(uint32_t n) { return fbv.copies + (size_t)n * fbv.words; }
+
+static inline bool has_copy(const struct fbv_cpu *c, uint32_t n)
+{
+	return copies_of(n)[c->id / 64] >> (c->id % 64) & 1;
+}
+
+static bool can_load(const struct fbv_cpu *c, uint32_t n, uint64_t t)
+{
+	const struct fbv_line *l = line_at(n);
+
+	return has_copy(c, n) && (t < l->depart || !l->taking);
+}
+
+static bool can_write(const struct fbv_cpu *c, uint32_t n, uint64_t t)
+{
+	const struct fbv_line *l = line_at(n);
+
+	return l->owner == c->id && t < l->depart;
+}
+
+static uint64_t distance(const struct fbv_cpu *a, const struct fbv_cpu *b)
+{
+	return a->core == b->core ? sim.m.core : a->l3 == b->l3 ? sim.m.l3 : a->socket == b->socket ? sim.m.socket :
+	       sim.m.remote;
+}
+
+uint64_t fbv_shortest_transfer(void)
+{
+	uint64_t least = FBV_NEVER;
+
+	for (uint32_t i = 1; i < sim.nr; i++) {
+		uint64_t t = distance(&sim.cpu[i - 1], &sim.cpu[i]);	/* neighbours are nearest: CPUs are sorted */
+
+		t -= t * sim.m.in_flight / 1000;
+		if (t < least)
+			least = t;
+	}
+	return least == FBV_NEVER ? 0 : least;
+}
+
+/* Copies of the line among CPUs [from, to), without c's. */
+static bool others_in(const struct fbv_cpu *c, uint32_t n, uint32_t from, uint32_t to)
+{
+	const uint64_t *bits = copies_of(n);
+
+	for (uint32_t w = from / 64; w * 64 < to; w++) {
+		uint64_t mask = ~(uint64_t)0;
+
+		if (w == from / 64)
+			mask &= ~(uint64_t)0 << from % 64;
+		if (to - w * 64 < 64)
+			mask &= ((uint64_t)1 << (to - w * 64)) - 1;
+		if (w == c->id / 64u)
+			mask &= ~((uint64_t)1 << c->id % 64);
+		if (bits[w] & mask)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t nearest_copy(const struct fbv_cpu *c, uint32_t n)
+{
+	if (sim.m.cpus_per_core > 1 && others_in(c, n, c->core_from, c->core_to))
+		return sim.m.core;
+	if (others_in(c, n, c->l3_from, c->l3_to))
+		return sim.m.l3;
+	return others_in(c, n, c->socket_from, c->socket_to) ? sim.m.socket : sim.m.remote;
+}
+
+static uint64_t farthest_copy(const struct fbv_cpu *c, uint32_t n)
+{
+	if (others_in(c, n, 0, c->socket_from) || others_in(c, n, c->socket_to, sim.nr))
+		return sim.m.remote;
+	if (others_in(c, n, c->socket_from, c->l3_from) || others_in(c, n, c->l3_to, c->socket_to))
+		return sim.m.socket;
+	if (others_in(c, n, c->l3_from, c->core_from) || others_in(c, n, c->core_to, c->l3_to))
+		return sim.m.l3;
+	return sim.m.core;
+}
+
+/* Send the line to r's CPU; returns when it arrives. */
+static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t t)
+{
+	const struct fbv_cpu *c = &sim.cpu[r->cpu];
+	uint64_t takes, flight, kept;
+
+	if (!l->copies)
+		return t + sim.m.memory;
+	if (l->owner == c->id)
+		return t;
+	if (l->owner != FBV_NONE) {
+		takes = distance(&sim.cpu[l->owner], c);
+	} else if (r->kind == FBV_SHARED) {
+		return has_copy(c, r->line) ? t : t + nearest_copy(c, r->line);
+	} else {
+		uint32_t others = l->copies - (uint32_t)has_copy(c, r->line);
+
+		if (!others)
+			return t;
+		takes = farthest_copy(c, r->line) + sim.m.invalidate * (others - 1);
+	}
+	flight = takes * sim.m.in_flight / 1000;
+	kept = l->have + sim.m.residency + flight;
+	l->depart = t + takes > kept ? t + takes : kept;
+	l->depart -= flight;
+	l->taking = r->kind == FBV_OWN;
+	return l->depart + flight;
+}
+
+/* The next of the queue: first come, or nearest to the holder unless someone has been passed over often enough. */
+static uint32_t choose(const struct fbv_line *l, uint32_t *before)
+{
+	uint64_t best = FBV_NEVER;
+	uint32_t chosen = l->head;
+
+	*before = FBV_NO_REQUEST;
+	if (sim.m.arbitration == FBV_FIFO || l->owner == FBV_NONE || l->head == l->tail)
+		return chosen;
+	if (sim.request[l->head - 1].bypassed >= sim.m.bypass)
+		return chosen;
+	for (uint32_t prev = FBV_NO_REQUEST, i = l->head; i; prev = i, i = sim.request[i - 1].next) {
+		uint64_t d = distance(&sim.cpu[l->owner], &sim.cpu[sim.request[i - 1].cpu]);
+
+		if (d < best) {
+			best = d;
+			chosen = i;
+			*before = prev;
+		}
+	}
+	for (uint32_t i = l->head; i != chosen; i = sim.request[i - 1].next)
+		sim.request[i - 1].bypassed++;
+	return chosen;
+}
+
+static void serve(struct fbv_line *l, uint64_t t)
+{
+	while (l->head) {
+		uint32_t before = FBV_NO_REQUEST, i = l->head;
+		struct fbv_request *r = &sim.request[i - 1];
+
+		if (l->serving) {
+			if (!l->together || r->kind != FBV_SHARED)
+				return;
+		} else {
+			i = choose(l, &before);
+			r = &sim.request[i - 1];
+		}
+		if (before)
+			sim.request[before - 1].next = r->next;
+		else
+			l->head = r->next;
+		if (l->tail == i)
+			l->tail = before;
+		l->together = l->owner == FBV_NONE && l->copies && r->kind == FBV_SHARED;
+		l->serving++;
+		fbv_push(begin(l, r, t), r->cpu, FBV_EVENT_ARRIVE, (uint32_t)(r - sim.cpu[r->cpu].request));
+	}
+}
+
+static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t)
+{
+	struct fbv_request *r = &c->request[slot];
+	struct fbv_line *l = line_at(n);
+	uint32_t i = (uint32_t)(r - sim.request) + 1;
+
+	*r = (struct fbv_request){.issued = t, .line = n, .cpu = c->id, .kind = (uint8_t)kind, .busy = 1};
+	if (l->tail)
+		sim.request[l->tail - 1].next = i;
+	else
+		l->head = i;
+	l->tail = i;
+	serve(l, t);
+}
+
+/* c's request for the line that is under way already, or `slots`. */
+static uint32_t pending(const struct fbv_cpu *c, uint32_t n)
+{
+	for (uint32_t i = 0; i < sim.slots; i++)
+		if (c->request[i].busy && c->request[i].line == n)
+			return i;
+	return sim.slots;
+}
+
+static uint32_t free_slot(const struct fbv_cpu *c)
+{
+	for (uint32_t i = 1; i < sim.slots; i++)
+		if (!c->request[i].busy)
+			return i;
+	return sim.slots;
+}
+
+static bool wait_for(struct fbv_cpu *c, enum fbv_kind kind, uint64_t t)
+{
+	c->slot = pending(c, c->line);
+	c->state = FBV_WAITING;
+	c->missed = 1;
+	c->stalled = t;
+	if (c->slot == sim.slots) {
+		c->slot = 0;
+		enqueue(c, 0, c->line, kind, t);
+	}
+	return false;
+}
+
+bool fbv_attempt(struct fbv_cpu *c, uint64_t t)
+{
+	switch (c->op) {
+	case FBV_OP_LOAD:
+		return can_load(c, c->line, t) || wait_for(c, FBV_SHARED, t);
+	case FBV_OP_OWN:
+		if (!c->stores)
+			return can_write(c, c->line, t) || wait_for(c, FBV_OWN, t);
+		break;
+	case FBV_OP_DRAIN:
+		if (!c->stores)
+			return true;
+		break;
+	case FBV_OP_ROOM:
+		if (c->stores < sim.m.store_buffer)
+			return true;
+		break;
+	default:
+		return true;
+	}
+	c->state = FBV_DRAINING;
+	c->stalled = t;
+	return false;
+}
+
+static void count_wait(struct fbv_cpu *c, struct fbv_line *l, uint64_t t)
+{
+	if (!c->counting)
+		return;
+	c->waits++;
+	c->wait += t - c->stalled;
+	l->wait += t - c->stalled;
+	c->step_wait[c->step] += t - c->stalled;
+}
+
+/* Commit what may be committed, in order, and ask for the lines of the rest. */
+bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
+{
+	struct fbv_line *last = NULL;
+
+	while (c->stores) {
+		struct fbv_entry *e = &c->store[c->store_first];
+
+		if (e->at > t || !can_write(c, e->line, t))
+			break;
+		memcpy(e->p, &e->value, e->bytes);	/* little endian: the low bytes */
+		last = line_at(e->line);
+		c->store_first = c->store_first + 1 == sim.m.store_buffer ? 0 : c->store_first + 1;
+		c->stores--;
+	}
+	for (uint32_t i = 0, k = c->store_first; i < c->stores; i++) {
+		const struct fbv_entry *e = &c->store[k];
+		uint32_t slot;
+
+		if (e->at > t)
+			break;
+		if (!can_write(c, e->line, t) && pending(c, e->line) == sim.slots) {
+			slot = free_slot(c);
+			if (slot == sim.slots)
+				break;
+			enqueue(c, slot, e->line, FBV_OWN, t);
+		}
+		k = k + 1 == sim.m.store_buffer ? 0 : k + 1;
+	}
+	if (c->state != FBV_DRAINING || !last)
+		return false;
+	if (c->stores && !(c->op == FBV_OP_ROOM && c->stores < sim.m.store_buffer))
+		return false;
+	count_wait(c, last, t);
+	return fbv_attempt(c, t);
+}
+
+static void wake_watchers(struct fbv_line *l, uint64_t t)
+{
+	while (l->watchers) {
+		struct fbv_cpu *w = &sim.cpu[l->watchers - 1];
+
+		fbv_unwatch(w);
+		w->generation++;
+		fbv_push(t, w->id, FBV_EVENT_GO, 0);
+	}
+}
+
+void fbv_unwatch(struct fbv_cpu *c)
+{
+	if (!c->watching)
+		return;
+	c->watching = 0;
+	if (c->watch_prev)
+		sim.cpu[c->watch_prev - 1].watch_next = c->watch_next;
+	else
+		line_at(c->line)->watchers = c->watch_next;
+	if (c->watch_next)
+		sim.cpu[c->watch_next - 1].watch_prev = c->watch_prev;
+}
+
+bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
+{
+	struct fbv_request *r = &c->request[slot];
+	uint32_t n = r->line;
+	struct fbv_line *l = line_at(n);
+	uint64_t *bits = copies_of(n);
+	uint16_t counting = fbv_counting(c);
+	bool go = c->state == FBV_WAITING && c->slot == slot;
+
+	l->serving--;
+	l->depart = FBV_NEVER;
+	l->taking = 0;
+	l->have = t;
+	r->busy = 0;
+	if (r->kind == FBV_SHARED) {
+		l->fetches += counting;
+		c->fetches += counting;
+		if (!has_copy(c, n)) {
+			bits[c->id / 64] |= (uint64_t)1 << c->id % 64;
+			l->copies++;
+		}
+		/* from memory: exclusive and clean, so that a store needs nobody; else nobody may write any more */
+		l->owner = l->copies == 1 ? c->id : FBV_NONE;
+	} else {
+		l->transfers += counting;
+		c->transfers += counting;
+		if (counting)
+			l->invalidated += l->copies - (uint32_t)has_copy(c, n);
+		if (l->copies)
+			memset(bits, 0, fbv.words * sizeof(*bits));
+		bits[c->id / 64] |= (uint64_t)1 << c->id % 64;
+		l->copies = 1;
+		l->owner = c->id;
+		wake_watchers(l, t);
+	}
+	if (counting)
+		c->step_lines[c->step]++;
+	if (fbv.logging)
+		fbv_log(c, t, FBV_LOG_ARRIVE, c->step, n, t - r->issued);
+	if (go)
+		count_wait(c, l, t);
+	if (c->stores && fbv_advance_stores(c, t))
+		go = true;
+	serve(l, t);
+	return go;
+}
+
+void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
+{
+	uint32_t n = c->request[slot].line;
+	struct fbv_line *l = line_at(n);
+
+	c->request[slot].busy = 0;
+	if (can_write(c, n, t) || pending(c, n) != sim.slots)
+		return;
+	if (sim.m.prefetchw == FBV_PREFETCHW_MERGE && (l->serving || l->head))
+		return;
+	enqueue(c, slot, n, FBV_OWN, t);
+}

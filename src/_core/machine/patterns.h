@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Small workloads over the seam whose result is known, or has been published, or is a machine's own figure: what the
+ * virtual machine's tests count, what `calibrate` times on threads, what validation compares with published tables.
+ *
+ * Every task does `turns` turns, or as many as the window lets it.
+ */
+#ifndef FB_MACHINE_PATTERNS_H
+#define FB_MACHINE_PATTERNS_H
+
+#include "sync/arena.h"
+#include "sync/atomic.h"
+#include "sync/refcount.h"
+#include "sync/rwsem.h"
+#include "sync/tasks.h"
+
+#define FB_PATTERNS(X)									\
+	X(LOADS)	/* of the task's own line */					\
+	X(RMWS)		/* on the task's own line */					\
+	X(SHARED_LOADS)	/* of one line */						\
+	X(RING)		/* read-modify-writes on one line, and nothing between */	\
+	X(LOAD_CAS)	/* a load and a compare-and-swap on one line until it succeeds */ \
+	X(EXCLUSION)	/* a spinlock around a plain increment */			\
+	X(READERS)	/* down_read, up_read on one rwsem */				\
+	X(TRY_READERS)	/* down_read_trylock, up_read */				\
+	X(WRITERS)	/* down_write, up_write */					\
+	X(MIXED)	/* readers and writers in turn, as locking-bench */		\
+	X(PING_PONG)	/* two tasks pass one word to and fro by spinning on it */	\
+	X(PARK)		/* two tasks wake each other */					\
+	X(MESSAGE)	/* one stores data, then a flag; the other checks the data */	\
+	X(WORK)		/* busy time only */
+
+enum fb_pattern {
+#define X(name) FB_PATTERN_##name,
+	FB_PATTERNS(X)
+#undef X
+	FB_PATTERN_COUNT
+};
+
+struct fb_pattern_lines {
+	_Alignas(FB_LINE_PAIR) uint64_t word;
+	_Alignas(FB_LINE_PAIR) uint64_t flag;
+	_Alignas(FB_LINE_PAIR) struct fb_rwsem sem;
+	_Alignas(FB_LINE_PAIR) struct fb_spinlock lock;
+	_Alignas(FB_LINE_PAIR) uint64_t guarded;
+};
+
+struct fb_pattern_task {
+	_Alignas(FB_LINE_PAIR) uint64_t done, failed, from_ns, to_ns;
+	struct fb_pattern_lines *lines;
+	uint64_t *own;		/* a line of the arena */
+	uint64_t turns;		/* 0 = until the window closes */
+	uint64_t inside_ns, outside_ns;	/* busy time in a critical section and between two */
+	enum fb_pattern pattern;
+};
+
+FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
+{
+	struct fb_pattern_lines *l = t->lines;
+	uint64_t old;
+
+	switch (t->pattern) {
+	case FB_PATTERN_LOADS:
+		fb_load_u64(t->own, FB_RELAXED);
+		return true;
+	case FB_PATTERN_RMWS:
+		fb_fetch_add_u64(t->own, 1, FB_RELAXED);
+		return true;
+	case FB_PATTERN_SHARED_LOADS:
+		fb_load_u64(&l->word, FB_RELAXED);
+		return true;
+	case FB_PATTERN_RING:
+		fb_fetch_add_u64(&l->word, 1, FB_RELAXED);
+		return true;
+	case FB_PATTERN_LOAD_CAS:
+		old = fb_load_u64(&l->word, FB_RELAXED);
+		while (!fb_cas_u64(&l->word, &old, old + 1, FB_RELAXED))
+			t->failed++;
+		return true;
+	case FB_PATTERN_EXCLUSION:
+		fb_spin_lock(&l->lock, me);
+		fb_store_u64(&l->guarded, fb_load_u64(&l->guarded, FB_RELAXED) + 1, FB_RELAXED);
+		fb_work(t->inside_ns);
+		fb_spin_unlock(&l->lock);
+		return true;
+	case FB_PATTERN_READERS:
+		fb_down_read(&l->sem, me);
+		fb_work(t->inside_ns);
+		fb_up_read(&l->sem, me);
+		return true;
+	case FB_PATTERN_TRY_READERS:
+		if (!fb_down_read_trylock(&l->sem, me)) {
+			t->failed++;
+			return false;
+		}
+		fb_work(t->inside_ns);
+		fb_up_read(&l->sem, me);
+		return true;
+	case FB_PATTERN_MIXED:
+		if ((t->done & 1) == 0) {
+			fb_down_read(&l->sem, me);
+			fb_work(t->inside_ns);
+			fb_up_read(&l->sem, me);
+			return true;
+		}
+		/* fall through */
+	case FB_PATTERN_WRITERS:
+		fb_down_write(&l->sem, me);
+		fb_store_u64(&l->guarded, fb_load_u64(&l->guarded, FB_RELAXED) + 1, FB_RELAXED);
+		fb_work(t->inside_ns);
+		fb_up_write(&l->sem, me);
+		return true;
+	case FB_PATTERN_PING_PONG:
+		/* even numbers are task 0's to raise; ACQUIRE, pairs with the other's store */
+		while ((old = fb_load_u64(&l->word, FB_ACQUIRE)) % 2 != me->id) {
+			if (!t->turns && fb_window(me) == FB_WINDOW_CLOSED)
+				return false;
+			fb_spin_u64(&l->word, old);
+		}
+		fb_store_u64(&l->word, old + 1, FB_RELEASE);
+		return true;
+	case FB_PATTERN_PARK:
+		if (me->id)
+			fb_park(me, 1000000);
+		fb_unpark(&me->all[1 - me->id]);
+		if (!me->id)
+			fb_park(me, 1000000);
+		return true;
+	case FB_PATTERN_MESSAGE:
+		if (me->id == 0) {
+			old = fb_load_u64(&l->word, FB_RELAXED) + 1;
+			fb_store_u64(&l->word, old, FB_RELAXED);
+			fb_store_u64(&l->flag, old, FB_RELEASE);	/* pairs with the acquire below */
+		} else {
+			old = fb_load_u64(&l->flag, FB_ACQUIRE);
+			t->failed += fb_load_u64(&l->word, FB_RELAXED) < old;
+		}
+		return true;
+	default:
+		fb_work(t->inside_ns);
+		return true;
+	}
+}
+
+static void fb_pattern_main(struct fb_task *me)
+{
+	struct fb_pattern_task *t = me->arg;
+	int phase = fb_window(me);
+
+	t->from_ns = fb_now();
+	while (t->turns ? t->done < t->turns : phase != FB_WINDOW_CLOSED) {
+		t->done += fb_pattern_turn(me, t);
+		fb_work(t->outside_ns);
+		if (!t->turns && fb_window(me) != phase) {
+			if (phase == FB_WINDOW_WARMUP) {
+				t->done = t->failed = 0;
+				t->from_ns = fb_now();
+			}
+			phase = fb_window(me);
+		}
+	}
+	t->to_ns = fb_now();
+}
+
+struct fb_pattern_run {
+	/* in */
+	enum fb_pattern pattern;
+	uint32_t nr;
+	const int32_t *cpus;	/* one per task; NULL: anywhere */
+	uint64_t turns, warmup_ns, duration_ns, inside_ns, outside_ns;
+	/* out: one per task */
+	uint64_t *done, *failed, *ns, *parks;
+	uint64_t guarded;
+	struct fb_rwsem at_rest;
+};
+
+/*
+ * Run it. `report` is called before the arena goes. 0 or an errno. The arena is about 1 KiB a task.
+ */
+static int fb_pattern_run(struct fb_pattern_run *r, void (*report)(void *arg, struct fb_arena *a), void *arg)
+{
+	struct fb_arena arena;
+	struct fb_run run = {0};
+	struct fb_pattern_task *t = NULL;
+	struct fb_pattern_lines *lines;
+	int err = fb_arena_init(&arena, (size_t)r->nr * 2048 + 65536);
+
+	if (err)
+		return err;
+	err = ENOMEM;
+	run.tasks = fb_tasks_create(&arena, r->nr);
+	lines = fb_arena_alloc(&arena, sizeof(*lines), FB_LINE_PAIR);
+	t = aligned_alloc(FB_LINE_PAIR, r->nr * sizeof(*t));
+	if (!run.tasks || !lines || !t)
+		goto out;
+	fb_rwsem_init(&lines->sem);
+	memset(t, 0, r->nr * sizeof(*t));
+	for (uint32_t i = 0; i < r->nr; i++) {
+		t[i] = (struct fb_pattern_task){.lines = lines, .turns = r->turns, .inside_ns = r->inside_ns,
+						.outside_ns = r->outside_ns, .pattern = r->pattern};
+		t[i].own = fb_arena_alloc(&arena, FB_LINE_PAIR, FB_LINE_PAIR);
+		if (!t[i].own)
+			goto out;
+		run.tasks[i].arg = &t[i];
+		run.tasks[i].cpu = r->cpus ? r->cpus[i] : -1;
+	}
+	run.nr = run.nr_workers = r->nr;
+	run.fn = fb_pattern_main;
+	run.warmup_ns = r->turns ? 0 : r->warmup_ns;
+	run.duration_ns = r->turns ? 0 : r->duration_ns;
+	err = fb_machine_run(&run);
+	for (uint32_t i = 0; !err && i < r->nr; i++) {
+		r->done[i] = t[i].done;
+		r->failed[i] = t[i].failed;
+		r->ns[i] = t[i].to_ns - t[i].from_ns;
+		r->parks[i] = run.tasks[i].parks;
+	}
+	r->guarded = fb_load_u64(&lines->guarded, FB_RELAXED);
+	if (!err && report)
+		report(arg, &arena);
+out:
+	free(t);
+	if (run.tasks)
+		fb_tasks_destroy(run.tasks);
+	fb_arena_destroy(&arena);
+	return err;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside the virtual machine: what virtual.c (tasks), coherence.c (lines) and simlog.c (records) share.
+ *
+ *	event queue ──earliest──► a request that must join its line's queue in order of issue
+ *			     ├──► the arrival of a line: the access takes effect now
+ *			     └──► a CPU that goes on (woken, timed out, or its turn has come)
+ *
+ * All on the blocked fiber's own stack; the fiber whose event it is runs next. Order: time, then the lower CPU.
+ */
+#ifndef FB_MACHINE_SIM_H
+#define FB_MACHINE_SIM_H
+
+#include "machine/fibers.h"
+#include "machine/simapi.h"
+#include "sync/atomic.h"
+
+#define FBV_NO_LINE UINT64_MAX
+#define FBV_NO_REQUEST 0u	/* requests are numbered from 1: a zeroed line has an empty queue */
+
+enum fbv_kind { FBV_SHARED, FBV_OWN };
+
+/* A wish for a line: one stalling (slot 0) and up to `outstanding` that do not stall, per CPU. */
+struct fbv_request {
+	uint64_t issued;
+	uint32_t line;
+	uint32_t next;
+	uint32_t bypassed;	/* times a nearer one went first */
+	uint16_t cpu;
+	uint8_t	 kind;
+	uint8_t	 busy;
+};
+
+struct fbv_entry {		/* of the store buffer */
+	void	*p;
+	uint64_t value, at;
+	uint32_t line;
+	uint8_t	 bytes;
+};
+
+enum fbv_op { FBV_OP_NONE, FBV_OP_LOAD, FBV_OP_OWN, FBV_OP_DRAIN, FBV_OP_ROOM };
+enum fbv_state { FBV_RUNNING, FBV_ORDERING, FBV_WAITING, FBV_DRAINING, FBV_SPINNING, FBV_PARKED, FBV_ENDED };
+
+struct fbv_cpu {
+	struct fb_fiber fiber;
+	struct fb_task *task;
+	uint64_t now;			/* while it does not run */
+	uint32_t generation;		/* of its wake-ups: older ones in the queue are void */
+	uint8_t	 state, op, token, on_cpu, missed, watching;
+	uint32_t place;			/* the CPU's number on the machine */
+	uint16_t id, core, l3, socket;	/* id: by place, among the CPUs of this run */
+	uint16_t core_from, core_to, l3_from, l3_to, socket_from, socket_to;	/* who shares them in this run */
+	uint32_t line;			/* op's, or watched */
+	uint32_t slot;			/* request waited for */
+	uint32_t watch_next, watch_prev;	/* CPU + 1 */
+	uint64_t stalled;		/* since when */
+	uint64_t asleep;		/* when it is off its CPU for certain */
+	uint64_t slept;			/* in all */
+	struct fbv_request *request;	/* slots */
+	struct fbv_entry *store;	/* ring */
+	uint32_t store_first, stores;
+	/* kept while the CPU does not run: see fbv_hot */
+	uint64_t hits, since, work_count, *step_ps;
+	uint16_t counting, step;
+	/* counted in its window */
+	uint64_t wait, waits, spin, parked, fetches, transfers;
+	uint64_t steps[FBV_STEPS], step_wait[FBV_STEPS], step_spin[FBV_STEPS], step_parked[FBV_STEPS];
+	uint64_t step_lines[FBV_STEPS];
+};
+
+enum fbv_event_type { FBV_EVENT_GO, FBV_EVENT_ATTEMPT, FBV_EVENT_STORES, FBV_EVENT_PREFETCH, FBV_EVENT_ARRIVE };
+
+struct fbv_event {
+	uint64_t key;			/* ps << 11 | cpu */
+	uint32_t generation;
+	uint16_t cpu;
+	uint8_t	 type, slot;
+};
+enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024 };
+
+struct fbv_sim {
+	struct fbv_machine m;
+	struct fbv_cpu *cpu;
+	struct fbv_request *request;	/* all slots of all CPUs; number n is request[n - 1] */
+	uint32_t *ids;			/* task id -> CPU */
+	uint32_t nr, slots, live, workers_left;
+	uint64_t lookahead;		/* ps: nobody can take a line sooner than this after asking */
+	struct fbv_event *heap;
+	uint32_t events, events_max;
+	struct fbv_cpu *self;		/* whose fiber runs; NULL outside a run */
+	struct fb_fiber home;
+	struct fb_run *run;
+	uint64_t open_ps, close_ps;
+	size_t	 arena_bytes, line_bytes, copies_bytes;
+	uint64_t seed;
+	uint64_t no_steps[FBV_STEPS];	/* where time goes that is not counted */
+	struct fbv_entry *stores;
+	int	 error;
+	uint64_t log_max, log_nr;
+	struct fbv_log_record *log;
+	uint32_t *touched, touched_nr, touched_max;	/* lines that have a state, in order of first access */
+};
+extern FBV_HIDDEN struct fbv_sim sim;
+
+FBV_HIDDEN int fbv_set_up_memory(uint32_t nr);
+FBV_HIDDEN void fbv_first_touch(uint32_t n);
+
+static inline struct fbv_line *fbv_touch(uint32_t n)
+{
+	if (__builtin_expect(!fbv.lines[n].depart, 0))
+		fbv_first_touch(n);
+	return &fbv.lines[n];
+}
+
+/* Of a CPU that may be the running one, whose part of the state is in `fbv`. */
+static inline uint16_t fbv_counting(const struct fbv_cpu *c) { return c == sim.self ? fbv.counting : c->counting; }
+
+static inline uint64_t fbv_key(uint64_t ps, uint32_t cpu) { return ps << FBV_CPU_BITS | cpu; }
+
+/* Is `now` of the running CPU before every event? Then whatever it does is in order. */
+static inline bool fbv_in_order(void)
+{
+	return !sim.events || fbv_key(fbv.now, sim.self->id) <= sim.heap[0].key;
+}
+
+/* … or early enough that no event can have bearing on a line that it holds. */
+static inline bool fbv_ahead(void)
+{
+	return !sim.events || fbv.now < (sim.heap[0].key >> FBV_CPU_BITS) + sim.lookahead || fbv_in_order();
+}
+
+static inline void fbv_set_limit(void)
+{
+	if (sim.self->stores || fbv.logging)
+		fbv.limit = 0;
+	else
+		fbv.limit = sim.events ? (sim.heap[0].key >> FBV_CPU_BITS) + sim.lookahead : FBV_NEVER;
+}
+
+FBV_HIDDEN void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot);
+FBV_HIDDEN struct fbv_event fbv_pop(void);
+FBV_HIDDEN void fbv_block(void);	/* run others until an event says that this CPU goes on */
+FBV_HIDDEN void fbv_order(void);	/* … until every earlier event has happened */
+
+/* coherence.c: each returns whether the CPU may go on at `t`. */
+FBV_HIDDEN bool fbv_attempt(struct fbv_cpu *c, uint64_t t);
+FBV_HIDDEN bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t);
+FBV_HIDDEN bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t);
+FBV_HIDDEN void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
+FBV_HIDDEN void fbv_unwatch(struct fbv_cpu *c);
+FBV_HIDDEN uint64_t fbv_shortest_transfer(void);
+
+enum fbv_log_type { FBV_LOG_STEP, FBV_LOG_LOAD, FBV_LOG_STORE, FBV_LOG_RMW, FBV_LOG_PREFETCHW, FBV_LOG_ARRIVE,
+		    FBV_LOG_PARK, FBV_LOG_UNPARK, FBV_LOG_WAKE };
+FBV_HIDDEN void fbv_log(struct fbv_cpu *c, uint64_t ps, enum fbv_log_type type, uint32_t what, uint64_t line,
+			uint64_t wait);
+FBV_HIDDEN void fbv_count(bool on);	/* the running CPU's own window */
+
+#endif
