@@ -1,14 +1,14 @@
-"""Log-linear latency histograms: exact to 1/32 of the value, mergeable by adding counts.
+"""Log-linear latency histograms: exact to 1/128 of the value, mergeable by adding counts.
 
-A value below 64 ns is its own bucket; above, each power of two has 32 buckets. The core counts with
-the same formula (``latency_edges()`` of the extensions; a test compares them).
+A value below 256 ns is its own bucket; above, each power of two has 128 buckets. The core counts
+with the same formula (``latency_edges()`` of the extensions; a test compares them).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-SUB_BITS = 5
+SUB_BITS = 7
 
 
 def bucket_edges(bucket: int) -> tuple[int, int]:

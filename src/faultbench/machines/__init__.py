@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from faultbench.errors import UsageError
 from faultbench.model import TrialSpec
@@ -29,6 +29,21 @@ class Job:
     cpus: tuple[int, ...] = ()
     cost: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "spec": self.spec.to_dict(),
+            "cpus": self.cpus,
+            "cost": dict(self.cost),
+            "options": dict(self.options),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        spec = TrialSpec.from_dict(raw["spec"])
+        return cls(spec, tuple(raw["cpus"]), raw["cost"], raw["options"])
 
 
 class Machine(Protocol):
