@@ -2,44 +2,93 @@
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
 
 from faultbench.errors import FaultbenchError
 
 # command -> (module, function). A module imports nothing heavy at its top: `--help` must stay fast.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "sweep": ("faultbench.cli.sweep", "sweep"),
+    "export": ("faultbench.cli.export", "export"),
+    "info": ("faultbench.cli.info", "info"),
+}
+
+EPILOG = "Begin with: faultbench sweep. Every other command reads the results it writes."
 
 
-def build_app() -> Callable[[], None]:
-    """Return the typer application with every command registered."""
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; what goes wrong is raised."""
     import typer
 
+    # A command that is named is all that is loaded; help without one shows them all.
+    named = arguments[0] if arguments and arguments[0] in COMMANDS else None
     app = typer.Typer(
         name="faultbench",
         help="What does sending a DAX page fault back for mmap_lock cost?",
+        epilog=EPILOG,
         rich_markup_mode=None,
         add_completion=False,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
+    app.callback()(lambda: None)
     for name, (module, function) in COMMANDS.items():
-        app.command(name)(getattr(importlib.import_module(module), function))
-    return app
-
-
-def main() -> None:
-    """Run one command; turn a user's mistake into one or two lines and an exit code."""
+        if named in (None, name):
+            app.command(name)(getattr(importlib.import_module(module), function))
+    command = typer.main.get_command(app)
     try:
-        build_app()()
+        code = command.main(arguments or ["--help"], prog_name="faultbench", standalone_mode=False)
+    except typer.Exit as done:
+        return done.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Run one command; turn a user's mistake into one or two lines and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = run(sys.argv[1:])
         sys.stdout.flush()
     except FaultbenchError as error:
-        print(f"faultbench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("faultbench: interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader went away (`| head`): not our error, but stdout can say no more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        code = 141
+    except MemoryError:
+        code = _fail("out of memory", 71)
+    except OSError as error:
+        code = _fail(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}", 74)
+    except Exception as error:
+        # The parser's own errors, whichever click it is built on.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message().replace("\n", " ").rstrip(".")
+        command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else ""
+        hint = " ".join(("faultbench", command, "--help")).replace("  ", " ")
+        code = _fail(f"{message[:1].lower()}{message[1:200]}; see `{hint}`", 2)
+    _close_stdout()
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    try:
+        print(f"faultbench: {message}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return code  # nobody listens
+    return code
+
+
+def _close_stdout() -> None:
+    """Leave nothing for the interpreter to flush into a stdout that takes no more."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    sys.exit(128 + signum)

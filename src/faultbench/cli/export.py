@@ -1,0 +1,58 @@
+"""``faultbench export``: results as CSV for other tools."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from faultbench.errors import UsageError
+
+
+def export(
+    file: Annotated[str, typer.Argument(help="Results of a sweep.", metavar="FILE")],
+    format: Annotated[
+        str, typer.Option(help="csv (one row a trial) or will-it-scale.", metavar="FORMAT")
+    ] = "csv",
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="Default: stdout.", metavar="OUT", show_default=False),
+    ] = None,
+) -> None:
+    """Export trials as a tidy CSV, or as will-it-scale's CSV for its postprocess.py."""
+    from faultbench import records, table, values, wis
+
+    values.choice("format", format, ("csv", "will-it-scale"))
+    results = records.read(file)
+    for note in results.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if format == "csv":
+        _write(output, lambda write: table.to_csv(results.trials, write))
+        return
+    series = wis.series(results.trials)
+    if output is None and len(series) > 1:
+        raise UsageError(f"{file}: {len(series)} series, one file each; name the first with -o")
+    for number, one in enumerate(series):
+        name = output if output is None or number == 0 else wis.sibling(output, one.slug)
+        _text(name, one.csv())
+        if name is not None:
+            _text(wis.title_of(name), one.title + "\n")
+            print(f"{name}: {one.title}", file=sys.stderr)
+
+
+def _text(output: str | None, text: str) -> None:
+    def produce(write: Callable[[str], object]) -> None:
+        write(text)
+
+    _write(output, produce)
+
+
+def _write(output: str | None, produce: Callable[[Callable[[str], object]], None]) -> None:
+    """Let `produce` write to stdout, or to a file that is there whole or not at all."""
+    if output is None:
+        produce(sys.stdout.write)
+        return
+    from faultbench.output import replacing
+
+    with replacing(output) as stream:
+        produce(stream.write)

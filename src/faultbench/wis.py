@@ -1,0 +1,131 @@
+"""will-it-scale's CSV: one file a series, as its runtest.py writes and its postprocess.py reads.
+
+    tasks,processes,processes_idle,threads,threads_idle,linear
+    0,0,100,0,100,0
+    1,477990,49.88,275354,50.12,477990
+
+Whole operations per second (faults, here), idle percent of the whole machine, and the best rate of
+one task times tasks. Address spaces tell the columns apart: ``--mms private`` are processes,
+``--mms shared`` threads. A number of tasks that was not measured one of the ways is -1 there, as a
+failed point is.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultbench.errors import DataError
+from faultbench.model import Status, Trial, TrialSpec
+from faultbench.table import row
+
+HEADER = "tasks,processes,processes_idle,threads,threads_idle,linear"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Faults per second and idle percent of one number of tasks, one way."""
+
+    rate: int
+    idle: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """Everything that is alike but the number of tasks; `slug` tells it from the others."""
+
+    title: str
+    slug: str
+    processes: dict[int, Point]
+    threads: dict[int, Point]
+
+    def csv(self) -> str:
+        """Return the file's text."""
+        single = max((way[1].rate for way in (self.processes, self.threads) if 1 in way), default=0)
+        lines = [HEADER, "0,0,100,0,100,0"]
+        for tasks in sorted({*self.processes, *self.threads}):
+            cells = [str(tasks)]
+            for way in (self.processes, self.threads):
+                point = way.get(tasks, Point(-1, 0.0))
+                cells += [str(point.rate), f"{point.idle:.2f}"]
+            lines.append(",".join([*cells, str(single * tasks)]))
+        return "\n".join(lines) + "\n"
+
+
+def series(trials: Iterable[Trial]) -> list[Series]:
+    """Return the series in the trials that ended ok; medians over repeats. `DataError` if none.
+
+    One worker means the same in private and in shared mappings: it begins both series.
+    """
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Trial]]] = {}
+    for trial in trials:
+        if trial.status is Status.OK and row(trial)["faults_per_s"] is not None:
+            group = groups.setdefault(_words(trial.spec), {})
+            group.setdefault(_sharing(trial.spec), []).append(trial)
+    if not groups:
+        raise DataError("no trial that ended ok: nothing to export")
+    split: dict[tuple[str, ...], list[Trial]] = {}
+    for words, by_sharing in groups.items():
+        alone = by_sharing.pop((), [])
+        for sharing, some in (by_sharing or {(): []}).items():
+            split[words + sharing] = alone + some
+    common = set.intersection(*(set(words) for words in split))
+    result = []
+    for words in sorted(split, key=lambda w: ("direct" not in w, w)):
+        ways: dict[bool, dict[int, list[Trial]]] = {True: {}, False: {}}
+        for trial in split[words]:
+            processes = trial.spec.mms == trial.spec.threads > 1
+            ways[processes].setdefault(trial.spec.threads, []).append(trial)
+        own = "-".join(word for word in words if word not in common)
+        slug = re.sub(r"[^a-z0-9.]+", "-", own.lower()).strip("-")[:80]
+        result.append(Series(" ".join(words), slug, _points(ways[True]), _points(ways[False])))
+    return result
+
+
+def _points(way: dict[int, list[Trial]]) -> dict[int, Point]:
+    return {
+        tasks: Point(
+            round(statistics.median(row(trial)["faults_per_s"] for trial in trials)),
+            statistics.median(_idle(trial) for trial in trials),
+        )
+        for tasks, trials in way.items()
+    }
+
+
+def _idle(trial: Trial) -> float:
+    """Idle percent of the whole machine, from the workers' CPU time."""
+    values = row(trial)
+    cpus = max(len(set(trial.cpus) - {-1}), trial.spec.threads)
+    if not values["cpu_ns"] or not values["window_ns"]:
+        return 0.0
+    idle: float = 100.0 - 100.0 * values["cpu_ns"] / (values["window_ns"] * cpus)
+    return max(0.0, idle)
+
+
+def _words(spec: TrialSpec) -> tuple[str, ...]:
+    """Say what a series is; workers, address spaces and mappings are told elsewhere."""
+    words = [spec.machine, spec.kernel, spec.path.value if spec.path else "", spec.knobs]
+    words += [spec.handler_label, spec.order.value, spec.access.value, f"map {spec.map}"]
+    words.append(f"{spec.writers} writers {spec.writer_op}" if spec.writers else "0 writers")
+    return tuple(word for word in words if word)
+
+
+def _sharing(spec: TrialSpec) -> tuple[str, ...]:
+    if spec.threads == 1:
+        return ()
+    labels = {"vmas": spec.vmas_label, "files": spec.files_label}
+    return tuple(f"{name} {label}" for name, label in labels.items() if label != "-")
+
+
+def sibling(path: str, slug: str) -> str:
+    """Return a name beside `path` for another series."""
+    name = Path(path)
+    return str(name.with_name(f"{name.stem}.{slug}{name.suffix or '.csv'}"))
+
+
+def title_of(path: str) -> str:
+    """Return the name of the one-line description that belongs to a CSV."""
+    return str(Path(path).with_suffix(".title"))
