@@ -9,6 +9,7 @@ and all variants of a point share their seeds: a resumed sweep equals an uninter
 from __future__ import annotations
 
 import itertools
+import platform
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -90,7 +91,8 @@ def build(options: config.Options, machine: Machine, topology: Topology, cost: C
 
 def _variants(options: config.Options, notes: list[str]) -> Iterator[Variant]:
     if options.machine == "kernel":
-        yield from (Variant("", path) for path in options.path or (None,))
+        release = platform.release()
+        yield from (Variant(release, path) for path in options.path or (None,))
         return
     paths: tuple[Path | None, ...] = options.path
     if not paths:
@@ -107,7 +109,7 @@ def _variants(options: config.Options, notes: list[str]) -> Iterator[Variant]:
 
 def _variant(base: TrialSpec, variant: Variant) -> TrialSpec:
     if base.handler is None:
-        return replace(base, path=variant.path)
+        return replace(base, kernel=variant.kernel, path=variant.path)
     return replace(
         base,
         kernel=variant.kernel,

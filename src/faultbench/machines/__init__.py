@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from faultbench.errors import UsageError
 from faultbench.model import TrialSpec
 
 SAMPLE_SHIFT = 6  # latency of one fault in 64: two clock reads are as dear as a bare fault
+
+WINDOW_NS = 250_000_000
+SETUP_S, TASK_S = 0.01, 0.001  # arena, threads, checks at rest
+SLOW_FAULT_S = 20e-6  # a fault's upper end with writers, for trials by count
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,24 @@ class Machine(Protocol):
     def run(self, job: Job) -> dict[str, Any]:
         """Run one trial in the child; returns run_trial's dict (``src/_core/DESIGN.md``)."""
         ...
+
+
+class OnHost:
+    """What the machines on this host's own CPUs have in common."""
+
+    digest = ""
+    simulated = False
+    cpus = 0
+
+    def complete(self, spec: TrialSpec) -> TrialSpec:
+        """Return `spec` with a window of 250 ms."""
+        return replace(spec, duration_ns=WINDOW_NS)
+
+    def expected_s(self, spec: TrialSpec) -> float:
+        """Return warm-up, window and set-up."""
+        by_count = (spec.faults + spec.warmup_faults) * spec.threads * SLOW_FAULT_S
+        setup = SETUP_S + TASK_S * spec.tasks
+        return (spec.warmup_ns + spec.duration_ns) / 1e9 + by_count + setup
 
 
 # name before the colon -> module with a function machine(argument: str) -> Machine

@@ -10,7 +10,7 @@ from typing import Any
 
 from faultbench.enums import Access, Map, WriterOp
 from faultbench.errors import ResourceError, UsageError
-from faultbench.machines import Job, counting, mappings, switch
+from faultbench.machines import Job, OnHost, counting, mappings, switch
 from faultbench.model import TrialSpec
 
 COUNTED = ("mmap_lock_reads", "mmap_lock_attempts", "mmap_lock_writes", "traps", "dax_pmd_faults")
@@ -23,11 +23,10 @@ NEVER_COUNTED = {
 }
 
 
-class KernelMachine:
+class KernelMachine(OnHost):
     """Runs a spec's workers on real mappings of this host's kernel."""
 
     name = "kernel"
-    simulated = False
 
     def check(self, spec: TrialSpec) -> None:
         """Raise when this kernel, host or user cannot run `spec`."""
