@@ -1,0 +1,109 @@
+"""Which panels and lines a table gives: all that varies, bar the workers, makes a panel."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from faultbench.analysis.frame import PATHS, is_virtual, kernel_order, key_columns, label, natural
+
+SHARES = ("vmas", "files", "mms")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the figures say beside the numbers.
+
+    ``cpus``: CPUs of the measured machine; ``models``: machine name to "model of X, k of n
+    latencies estimated"; ``notes``: lines to print under every figure.
+    """
+
+    cpus: int | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One panel: its title, its trials, and whether they were simulated."""
+
+    title: str
+    where: dict[str, object]
+    rows: pd.DataFrame
+    virtual: bool
+
+
+def line_column(df: pd.DataFrame) -> str:
+    """Return what the lines of a panel are: kernels when several were swept, paths otherwise."""
+    return "kernel" if df["kernel"].nunique() > 1 else "path"
+
+
+def line_names(df: pd.DataFrame, column: str) -> list[str]:
+    """Return the lines in the order of their history."""
+    names = [str(v) for v in df[column].unique()]
+    if column == "path":
+        return sorted(names, key=lambda p: PATHS.index(p) if p in PATHS else len(PATHS))
+    return sorted(names, key=kernel_order)
+
+
+def spread(df: pd.DataFrame) -> pd.DataFrame:
+    """Repeat one-worker rows, where private and shared mean the same (``-``), in each panel.
+
+    One trial stands at the start of both curves; it is not counted twice, only drawn twice.
+    """
+    for column in (c for c in SHARES if c in df.columns):
+        same = [c for c in ("machine", "handler") if c in df.columns]
+        dash = (df[column] == "-") & (df["threads"].astype(int) == 1)
+        if not dash.any():
+            continue
+        pieces = [df[~dash]]
+        for _, group in df.groupby(same, sort=False, dropna=False):
+            lone = group[dash.loc[group.index]]
+            named = [v for v in group[column].unique() if v != "-"]
+            pieces += [lone.assign(**{column: v}) for v in named] or [lone]
+        df = pd.concat(pieces, ignore_index=True)
+    return df
+
+
+def facets(df: pd.DataFrame, column: str) -> Iterator[Facet]:
+    """Yield the panels of a table that was ``spread``, sorted by what was asked."""
+    fixed = ("threads", "path", "kernel") if column == "kernel" else ("threads", "path")
+    keys = [c for c in key_columns(df, without=fixed) if df[c].nunique() > 1]
+    if not keys:
+        yield Facet(_common(df), {}, df, is_virtual(df["machine"].iloc[0]))
+        return
+    groups = df.groupby(keys, sort=False, dropna=False)
+    for values, rows in sorted(groups, key=lambda g: [natural(v) for v in g[0]]):
+        where = dict(zip(keys, values, strict=True))
+        title = " · ".join(label(k, v) for k, v in where.items())
+        yield Facet(title, where, rows, is_virtual(rows["machine"].iloc[0]))
+
+
+def _common(df: pd.DataFrame) -> str:
+    shown = [c for c in ("handler", "order", "vmas", "writers") if c in df.columns]
+    return " · ".join(label(c, df[c].iloc[0]) for c in shown)
+
+
+def select(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
+    """Return the rows of ``table`` that belong to a panel."""
+    for column, value in where.items():
+        if column in table.columns:
+            table = table[table[column].astype(str) == str(value)]
+    return table
+
+
+def subject(df: pd.DataFrame) -> str:
+    """Return what all trials have in common, for a figure's foot: machine, access, order, cost."""
+    shown = []
+    for column in ("machine", "order", "access", "cost"):
+        values = [str(v) for v in df[column].unique()] if column in df.columns else []
+        if len(values) == 1 and values[0] not in ("", "-", "nan"):
+            shown.append(f"{column} {values[0]}")
+    return ", ".join(shown)
+
+
+def stem(prefix: Path | str, name: str, page: int = 0) -> Path:
+    """Return ``PREFIX-name`` (``PREFIX-name-2`` for a second page)."""
+    prefix = Path(prefix)
+    return prefix.with_name(f"{prefix.name}-{name}" + (f"-{page + 1}" if page else ""))

@@ -1,0 +1,239 @@
+"""Faults/s and the ratio of two paths over workers: the figure for a cover letter."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from faultbench.analysis import stats
+from faultbench.analysis.compare import Comparison, by_column
+from faultbench.analysis.frame import WALL, cases, has_flag
+from faultbench.errors import DataError
+from faultbench.plots import style
+from faultbench.plots.facets import (
+    Context,
+    Facet,
+    facets,
+    line_column,
+    line_names,
+    select,
+    spread,
+    stem,
+    subject,
+)
+
+PER_PAGE, COLUMNS = 8, 4
+UNITS = {WALL: "faults/s", "faults_per_cpu_s": "faults per CPU-second"}
+
+
+def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = WALL) -> list[Path]:
+    """Write the scalability figures of checked trials and return their paths."""
+    column = line_column(df)
+    try:
+        compared: Comparison | None = by_column(df, column, metric)
+    except DataError:
+        compared = None  # one path only: rates without a ratio
+    table = spread(compared.table) if compared else None
+    wide = spread(df)
+    panels = list(facets(wide, column))
+    names = line_names(df, column)
+    written = []
+    for page, start in enumerate(range(0, len(panels), PER_PAGE)):
+        chosen = panels[start : start + PER_PAGE]
+        written += _page(
+            chosen, names, column, table, stem(prefix, "scalability", page), context, metric
+        )
+    return written
+
+
+def _page(
+    chosen: Sequence[Facet],
+    names: list[str],
+    column: str,
+    table: pd.DataFrame | None,
+    target: Path,
+    context: Context,
+    metric: str,
+) -> list[Path]:
+    columns = min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    tall = 2 if table is not None else 1
+    with style.styled():
+        height = rows * (2.35 if tall == 1 else 3.9) + 1.35
+        made = style.figure(max(6.2, 3.05 * columns + 0.6), height)
+        heights = [1.45, 1.0] * rows if tall == 2 else [1.0] * rows
+        grid = made.add_gridspec(rows * tall, columns, height_ratios=heights)
+        counts = sorted({int(n) for f in chosen for n in f.rows["threads"]})
+        for i, facet in enumerate(chosen):
+            row, col = divmod(i, columns)
+            top = made.add_subplot(grid[row * tall, col])
+            rates(top, facet, names, column, context.cpus, metric, counts)
+            if table is not None:
+                below = made.add_subplot(grid[row * tall + 1, col])
+                ratio(below, select(table, facet.where), facet.virtual, context.cpus, counts)
+                top.tick_params(labelbottom=False)
+                top.set_xlabel("")
+            for ax in made.axes[-tall:]:
+                if col:
+                    ax.set_ylabel("")
+        foot = [
+            "Points: median of the repeats; bars: bootstrap 95 % interval (a ratio's from paired "
+            "blocks). Hollow: more threads than CPUs, no verdict. Thin dashed: linear from the best "
+            "single worker.",
+        ]
+        if table is not None:
+            foot.append(
+                "Ratio: grey band = noise floor of this machine in this sweep (A/A). Points lie "
+                "outside it and their interval excludes 1; crossed ones do not."
+            )
+        foot += provenance([f for f in chosen if f.virtual], context)
+        about = subject(pd.concat([f.rows for f in chosen]))
+        style.caption(made, _title(names, column), [about + ".", *foot, *context.notes], legend_handles(names))
+        return style.save(made, target)
+
+
+def _title(names: list[str], column: str) -> str:
+    what = "Page faults over workers"
+    return f"{what}: {' against '.join(names)}" if column == "path" and len(names) == 2 else what
+
+
+def provenance(virtual: Sequence[Facet], context: Context) -> list[str]:
+    """Return what must stand under a simulated panel: whose model it is, what it cannot claim."""
+    machines = sorted({str(m) for f in virtual for m in f.rows["machine"].unique()})
+    lines = [f"{m}: {context.models.get(m, 'a model, not a measurement')}." for m in machines]
+    return (
+        ["Hatched panels are SIMULATED. " + " ".join(lines), style.CLAIMS_NOT] if machines else []
+    )
+
+
+def legend_handles(names: Sequence[str]) -> list[Line2D]:
+    """Return one handle per line, and the hollow marker's meaning."""
+    handles = []
+    for i, name in enumerate(names):
+        look = style.line_of(name, i)
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                linestyle=look.style,
+                marker=look.marker,
+                label=style.legend_name(name),
+            )
+        )
+    hollow = Line2D([], [], color=style.MUTED, linestyle="", marker="o", markerfacecolor="white")
+    hollow.set_label("oversubscribed")
+    return [*handles, hollow]
+
+
+def rates(
+    ax: Axes,
+    facet: Facet,
+    names: Sequence[str],
+    column: str,
+    cpus: int | None,
+    metric: str,
+    counts: Sequence[int],
+) -> None:
+    """Draw faults/s over workers with intervals, the ideal line and the CPU count."""
+    best, seen = 0.0, []
+    for i, name in enumerate(names):
+        rows = facet.rows[facet.rows[column].astype(str) == name]
+        if rows.empty:
+            continue
+        got = cases(rows.assign(threads=rows["threads"].astype(int)), ["threads"], metric)
+        m = stats.medians(got.values)
+        x = got.keys["threads"].to_numpy(dtype=float)
+        crowded = rows.loc[has_flag(rows["flags"], "oversubscribed"), "threads"].astype(int)
+        hollow = np.isin(x, crowded)
+        look = style.line_of(name, i)
+        series(ax, x, m.median, m.low, m.high, hollow, look)
+        seen += [*m.median, *m.high[np.isfinite(m.high)]]
+        if metric == WALL and x[0] == 1:
+            best = max(best, m.median[0])
+    style.worker_axis(ax, counts)
+    ideal = np.array(ax.get_xlim())
+    style.rate_axis(ax, seen, UNITS.get(metric, metric))
+    if best:
+        limits = ax.get_ylim()
+        line = np.geomspace(max(ideal[0], 0.5), ideal[1], 40)
+        ax.plot(
+            line, best * line, color=style.MUTED, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1
+        )
+        ax.set_ylim(limits)
+    style.cpu_line(ax, cpus)
+    _dress(ax, facet)
+
+
+def series(
+    ax: Axes, x: stats.Array, y: stats.Array, low: stats.Array, high: stats.Array,
+    hollow: "np.typing.NDArray[np.bool_]", look: style.Line,
+) -> None:  # fmt: skip
+    """Draw one line with its intervals; oversubscribed points hollow."""
+    ax.plot(x, y, color=look.colour, linestyle=look.style, zorder=3)
+    spans = np.vstack([np.fmax(y - low, 0), np.fmax(high - y, 0)])
+    spans = np.nan_to_num(spans)
+    ax.errorbar(
+        x, y, yerr=spans, fmt="none", ecolor=look.colour, elinewidth=1, capsize=2.5, zorder=2
+    )
+    for mask, face in ((~hollow, look.colour), (hollow, "white")):
+        ax.plot(
+            x[mask], y[mask], linestyle="", marker=look.marker, color=look.colour,
+            markerfacecolor=face, markeredgecolor=look.colour, zorder=4,
+        )  # fmt: skip
+
+
+def ratio(
+    ax: Axes, table: pd.DataFrame, virtual: bool, cpus: int | None, counts: Sequence[int]
+) -> None:
+    """Draw B/A over workers with its interval above the noise floor's band."""
+    ax.axhline(1, color=style.INK, linewidth=0.9, zorder=2)
+    every: list[float] = [1.0]
+    for i, (other, group) in enumerate(table.groupby("b", sort=False)):
+        rows = group.assign(n=group["threads"].astype(int)).sort_values("n")
+        x, y = rows["n"].to_numpy(dtype=float), rows["ratio"].to_numpy(dtype=float)
+        low, high = (1 + rows[k].to_numpy(dtype=float) / 100 for k in ("ci_low_pct", "ci_high_pct"))
+        hollow = rows["oversubscribed"].to_numpy(dtype=bool)
+        floor = 1 + np.nan_to_num(rows["noise_floor_pct"].to_numpy(dtype=float)) / 100
+        if i == 0:
+            edge = np.array([0.6, *x, x[-1] * 1.5])
+            band = np.array([floor[0], *floor, floor[-1]])
+            ax.fill_between(
+                edge, 1 / band, band, color="#9a9a9a", alpha=0.28, linewidth=0, zorder=1
+            )
+            every += [1 / floor.max(), floor.max()]
+        look = style.line_of(str(other), i + 1)
+        silent = ~np.isin(rows["verdict"], [stats.FASTER, stats.SLOWER]) & ~hollow
+        series(ax, x, y, low, high, hollow, look)
+        ax.plot(
+            x[silent], y[silent], linestyle="", marker="x", color=style.INK, markersize=8, zorder=5
+        )
+        every += [v for v in (*y, *low, *high) if np.isfinite(v) and v > 0]
+    style.worker_axis(ax, counts)
+    bottom, top = min(every), max(every)
+    if top >= 8 * bottom:
+        ax.set_yscale("log", base=2)
+        ax.set_ylim(bottom / 1.2, top * 1.2)
+    else:
+        room = max(0.05, 0.1 * (top - bottom))
+        ax.set_ylim(max(0, bottom - room), top + room)
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    first = table[["a", "b"]].drop_duplicates()
+    names = f"{first['b'].iloc[0]} / {first['a'].iloc[0]}" if len(first) == 1 else ""
+    ax.set_ylabel(names or f"over {first['a'].iloc[0]}")
+    style.cpu_line(ax, cpus, label=False)
+    if virtual:
+        style.simulated(ax)
+
+
+def _dress(ax: Axes, facet: Facet) -> None:
+    title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
+    ax.set_title("\n".join(textwrap.wrap(title, 40)), loc="left")
+    if facet.virtual:
+        style.simulated(ax)

@@ -1,0 +1,226 @@
+"""One look for every figure: readable in colour, in grey and in print; nothing clipped.
+
+A path is told by colour, line style and marker together. Markers stand at measured points only
+and nothing is smoothed between them. Hollow markers ran more threads than CPUs. Simulated panels
+are hatched and say so.
+"""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
+
+from faultbench.analysis.frame import NEVER_RELEASED
+from faultbench.errors import OutputError
+
+INK, MUTED, GRID = "#1a1a1a", "#666666", "#dddddd"
+CLAIMS_NOT = (
+    "It must not claim: absolute faults/s, a sign below about 10 %, SMT, bandwidth, page "
+    "placement, frequency, more threads than CPUs."
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one path (or kernel) is drawn."""
+
+    colour: str
+    style: Any  # "-", "--", … or (offset, on-off sequence)
+    marker: str
+
+
+# Lightness falls from retry to mmap-lock, so that the order survives a grey print.
+PATH_LINES = {
+    "direct": Line("#0a5ea8", "-", "o"),
+    "retry": Line("#e07b00", "--", "s"),
+    "abort": Line("#4f9d69", "-.", "^"),
+    "mmap-lock": Line("#6b2c6f", ":", "D"),
+}
+OTHER_LINES = (
+    Line("#0a5ea8", "-", "o"),
+    Line("#e07b00", "--", "s"),
+    Line("#4f9d69", "-.", "^"),
+    Line("#6b2c6f", ":", "D"),
+    Line("#b3375a", (0, (7, 2, 1, 2)), "v"),
+    Line("#3c8d93", (0, (4, 1)), "P"),
+    Line("#8a6d1d", (0, (1, 1)), "X"),
+    Line("#555555", (0, (9, 3)), "h"),
+)
+# Where a fault went: (column, word, colour, hatch), hatches for grey and print.
+EVENTS = (
+    ("vma_lock_success", "SUCCESS", "#0a5ea8", ""),
+    ("vma_lock_abort", "ABORT", "#7fbf93", "///"),
+    ("vma_lock_retry", "RETRY", "#f2a541", "..."),
+    ("vma_lock_miss", "MISS", "#b3375a", "xxx"),
+)
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 3.2,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "svg.hashsalt": "faultbench",
+    "svg.fonttype": "path",
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Apply the look while a figure is built and saved."""
+    with mpl.rc_context(RC):  # type: ignore[arg-type]
+        yield
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure of ``width`` x ``height`` inches that clips nothing."""
+    made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(made)
+    return made
+
+
+def save(made: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write ``stem``.png and ``stem``.svg and return their paths.
+
+    The layout is solved once; the files hold no date, so that the same data give the same bytes.
+    """
+    written = []
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+    for suffix in formats:
+        target = stem.with_name(f"{stem.name}.{suffix}")
+        metadata = {"Date": None} if suffix == "svg" else {"Software": "faultbench"}
+        try:
+            made.savefig(target, format=suffix, dpi=140, metadata=metadata)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        written.append(target)
+    return written
+
+
+def line_of(name: str, position: int = 0) -> Line:
+    """Return the look of a path, or that of the ``position``-th of other lines."""
+    return PATH_LINES.get(name) or OTHER_LINES[position % len(OTHER_LINES)]
+
+
+def legend_name(name: str) -> str:
+    """Return a path's name for a legend; ``retry`` always says that nobody ever ran it."""
+    return NEVER_RELEASED if name == "retry" else name
+
+
+def worker_axis(ax: Axes, counts: Sequence[int], *, label: bool = True) -> None:
+    """Put ticks at the measured numbers of workers; log when they span eight times or more."""
+    low, high = min(counts), max(counts)
+    if high >= 8 * low:
+        ax.set_xscale("log", base=2)
+        ax.set_xlim(low / 1.25, high * 1.25)
+        shown = _thinned(sorted(set(counts)))
+    else:
+        room = 0.35 if high == low else 0.12 * (high - low)
+        ax.set_xlim(low - room, high + room)
+        shown = sorted(set(counts)) if len(set(counts)) <= 12 else []
+    if shown:
+        ax.xaxis.set_major_locator(FixedLocator([float(n) for n in shown]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    if label:
+        ax.set_xlabel("workers")
+
+
+def _thinned(counts: list[int]) -> list[int]:
+    """Drop counts that would sit on their neighbour's label on a log axis; the ends stay."""
+    kept = [counts[0]]
+    for count in counts[1:]:
+        if count >= 1.45 * kept[-1]:
+            kept.append(count)
+        elif count == counts[-1]:
+            kept = [*kept[: -1 if len(kept) > 1 else None], count]
+    return kept
+
+
+def rate_axis(ax: Axes, values: Sequence[float], label: str) -> None:
+    """Label rates with prefixes; log when they span twenty times or more, else from zero."""
+    positive = [v for v in values if v > 0]
+    if positive and max(positive) >= 20 * min(positive):
+        ax.set_yscale("log")
+        ax.set_ylim(min(positive) / 1.6, max(positive) * 1.6)
+    elif positive:
+        ax.set_ylim(0, max(positive) * 1.12)
+    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylabel(label)
+
+
+def cpu_line(ax: Axes, cpus: int | None, *, label: bool = True) -> None:
+    """Mark how many CPUs the machine has, where the axis reaches that far."""
+    low, high = ax.get_xlim()
+    if cpus and low <= cpus <= high:
+        ax.axvline(cpus, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        if not label:
+            return
+        ax.annotate(
+            f"{cpus} CPU{'s' if cpus != 1 else ''}",
+            (cpus, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, 3),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="bottom",
+            fontsize=7.5,
+            color=MUTED,
+        )
+
+
+def simulated(ax: Axes) -> None:
+    """Hatch a panel whose points come from a simulated machine."""
+    ax.patch.set_hatch("//")
+    ax.patch.set_edgecolor("#ececec")
+    ax.patch.set_linewidth(0.0)
+
+
+def caption(
+    made: Figure, title: str, lines: Sequence[str], handles: Sequence[Artist] = ()
+) -> None:
+    """Title the figure, put its legend under the title and what a reader must know at its foot."""
+    width = max(40, int(made.get_figwidth() * 15.5))
+    head = "\n".join(textwrap.wrap(title, int(width * 0.62)))
+    rows = -(-len(handles) // 3) if made.get_figwidth() < 8 else -(-len(handles) // 5)
+    # The blank lines keep the legend's place; constrained layout knows of no legend under a title.
+    made.suptitle(head + "\n" * (rows + 1 if rows else 0), fontsize=11.5, fontweight="bold", x=0.01, ha="left")
+    if handles:
+        made.legend(
+            handles=list(handles),
+            loc="upper left",
+            bbox_to_anchor=(0.002, 1 - (0.08 + 0.19 * (1 + head.count("\n"))) / made.get_figheight()),
+            ncols=min(len(handles), 3 if made.get_figwidth() < 8 else 5),
+        ).set_in_layout(False)
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
+    made.supxlabel(text, fontsize=8, color=MUTED, x=0.01, ha="left")
