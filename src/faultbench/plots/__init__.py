@@ -1,1 +1,45 @@
-"""Package plots."""
+"""Figures as PNG and SVG; the only code that imports matplotlib."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from faultbench.model import Trial
+    from faultbench.plots.facets import Context
+
+WALL = "faults_per_s"
+
+
+def sweep_figures(
+    df: "pd.DataFrame",
+    out_prefix: Path | str,
+    *,
+    trials: "Iterable[Trial]" = (),
+    context: "Context | None" = None,
+    metric: str = WALL,
+) -> list[Path]:
+    """Write every figure a table supports as ``PREFIX-*.png`` and ``.svg``; return their paths.
+
+    ``df`` is the table of ``trials`` (needed for latency by outcome). Raises ``DataError`` when
+    no trial has a rate, ``OutputError`` when a figure cannot be written.
+    """
+    from faultbench.analysis.frame import checked  # noqa: PLC0415 - scipy is slow to load
+    from faultbench.analysis.latency import by_outcome  # noqa: PLC0415
+    from faultbench.plots import counters, latency, scalability  # noqa: PLC0415
+    from faultbench.plots import surface as surfaces  # noqa: PLC0415
+    from faultbench.plots.facets import Context  # noqa: PLC0415
+
+    context = context or Context()
+    kept, notes = checked(df, metric)
+    context = Context(context.cpus, context.models, [*context.notes, *(f"{n}." for n in notes)])
+    written = scalability.draw(kept, out_prefix, context, metric)
+    written += counters.draw(kept, out_prefix, context)
+    if trials:
+        written += latency.draw(by_outcome(trials, kept), out_prefix, context)
+    grid = kept.groupby("machine")[["threads", "writers"]].nunique()
+    if (grid >= 3).all(axis=1).any():
+        written += surfaces.draw(kept, out_prefix, context, metric)
+    return written

@@ -83,8 +83,8 @@ def _page(
                     ax.set_ylabel("")
         foot = [
             "Points: median of the repeats; bars: bootstrap 95 % interval (a ratio's from paired "
-            "blocks). Hollow: more threads than CPUs, no verdict. Thin dashed: linear from the best "
-            "single worker.",
+            "blocks). Hollow: more threads than CPUs, no verdict. Thin dashed: linear from the "
+            "best single worker.",
         ]
         if table is not None:
             foot.append(
@@ -93,13 +93,23 @@ def _page(
             )
         foot += provenance([f for f in chosen if f.virtual], context)
         about = subject(pd.concat([f.rows for f in chosen]))
-        style.caption(made, _title(names, column), [about + ".", *foot, *context.notes], legend_handles(names))
+        title = titled(_title(names, column), chosen, context)
+        lines = [f"{about}.", *foot, *context.notes]
+        style.caption(made, title, lines, legend_handles(names))
         return style.save(made, target)
 
 
 def _title(names: list[str], column: str) -> str:
     what = "Page faults over workers"
     return f"{what}: {' against '.join(names)}" if column == "path" and len(names) == 2 else what
+
+
+def titled(title: str, chosen: Sequence[Facet], context: Context) -> str:
+    """Return the figure's title; that of simulated panels says of what they are a model."""
+    if not all(f.virtual for f in chosen):
+        return title
+    machines = sorted({str(m) for f in chosen for m in f.rows["machine"].unique()})
+    return f"{title} — SIMULATED: " + "; ".join(context.models.get(m, m) for m in machines)
 
 
 def provenance(virtual: Sequence[Facet], context: Context) -> list[str]:

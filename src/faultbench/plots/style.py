@@ -202,24 +202,27 @@ def cpu_line(ax: Axes, cpus: int | None, *, label: bool = True) -> None:
 def simulated(ax: Axes) -> None:
     """Hatch a panel whose points come from a simulated machine."""
     ax.patch.set_hatch("//")
-    ax.patch.set_edgecolor("#ececec")
+    ax.patch.set_edgecolor("#e2e2e2")
     ax.patch.set_linewidth(0.0)
 
 
-def caption(
-    made: Figure, title: str, lines: Sequence[str], handles: Sequence[Artist] = ()
-) -> None:
+def caption(made: Figure, title: str, lines: Sequence[str], handles: Sequence[Artist] = ()) -> None:
     """Title the figure, put its legend under the title and what a reader must know at its foot."""
     width = max(40, int(made.get_figwidth() * 15.5))
     head = "\n".join(textwrap.wrap(title, int(width * 0.62)))
     rows = -(-len(handles) // 3) if made.get_figwidth() < 8 else -(-len(handles) // 5)
     # The blank lines keep the legend's place; constrained layout knows of no legend under a title.
-    made.suptitle(head + "\n" * (rows + 1 if rows else 0), fontsize=11.5, fontweight="bold", x=0.01, ha="left")
+    made.suptitle(
+        head + "\n" * (rows + 1 if rows else 0), fontsize=11.5, fontweight="bold", x=0.01, ha="left"
+    )
     if handles:
         made.legend(
             handles=list(handles),
             loc="upper left",
-            bbox_to_anchor=(0.002, 1 - (0.08 + 0.19 * (1 + head.count("\n"))) / made.get_figheight()),
+            bbox_to_anchor=(
+                0.002,
+                1 - (0.08 + 0.19 * (1 + head.count("\n"))) / made.get_figheight(),
+            ),
             ncols=min(len(handles), 3 if made.get_figwidth() < 8 else 5),
         ).set_in_layout(False)
     text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))

@@ -1,0 +1,116 @@
+"""What the commands that read results share: loading, host facts, model notes, safe text."""
+
+import importlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faultbench.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from faultbench.plots.facets import Context
+    from faultbench.records import Results
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass
+class Loaded:
+    """One results file and its table."""
+
+    results: "Results"
+    df: "pd.DataFrame"
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """The header's host, empty where results were imported without one."""
+        return self.results.header.host
+
+
+def load(path: Path) -> Loaded:
+    """Read a results file; notes about it go to stderr."""
+    from faultbench import records, table
+
+    results = records.read(path)
+    for note in results.notes:
+        say(note)
+    if not results.trials:
+        raise DataError(f"{path}: holds no finished trial; go on with `faultbench sweep --resume`")
+    return Loaded(results, table.frame(results.trials))
+
+
+def say(text: str) -> None:
+    """Print a message for people on stderr."""
+    print(f"faultbench: {safe(text)}", file=sys.stderr)
+
+
+def safe(text: object) -> str:
+    """Return text from a file without anything a terminal would obey."""
+    return _CONTROL.sub("", str(text))
+
+
+def cpus_of(host: dict[str, Any]) -> int | None:
+    """Return the number of CPUs a sweep could use, if its header says."""
+    for key in ("usable_cpus", "cpus_usable", "cpus", "online_cpus"):
+        value = host.get(key)
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, int) and value > 0:
+            return value
+        if isinstance(value, list) and value:
+            return len(value)
+    return None
+
+
+def models_of(df: "pd.DataFrame") -> dict[str, str]:
+    """Return what each simulated machine is a model of, as far as this installation knows it."""
+    names = [str(m) for m in df["machine"].unique() if str(m).startswith("virtual")]
+    if not names:
+        return {}
+    try:
+        provenance = importlib.import_module("faultbench.machines.virtual_data").provenance
+    except ImportError:
+        return {}
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = provenance(name.partition(":")[2])
+        except (DataError, OSError, KeyError, ValueError):
+            continue  # a machine file of somebody else's: the panel still says SIMULATED
+    return found
+
+
+def context_of(loaded: Loaded) -> "Context":
+    """Return what the figures of a file say beside its numbers."""
+    from faultbench.plots.facets import Context
+
+    return Context(cpus=cpus_of(loaded.host), models=models_of(loaded.df))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or none: a temporary one in the same folder takes its place."""
+    import os
+    import tempfile
+
+    try:
+        fd, name = tempfile.mkstemp(dir=path.parent or Path(), prefix=f".{path.name}.")
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from None

@@ -1,0 +1,58 @@
+"""``faultbench plot``: the figures of a results file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Kind(StrEnum):
+    """Which figures."""
+
+    ALL = "all"
+    SURFACE = "surface"
+
+
+class Metric(StrEnum):
+    """Which rate."""
+
+    WALL = "faults_per_s"
+    CPU = "faults_per_cpu_s"
+
+
+def plot(
+    file: Annotated[Path, typer.Argument(help="Results file (JSONL) of `sweep` or `import`.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Prefix of the figures; default: the file's name."),
+    ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="`surface`: only the heat map of workers x writers.")
+    ] = Kind.ALL,
+    metric: Annotated[Metric, typer.Option(help="Wall-clock or CPU-time rate.")] = Metric.WALL,
+) -> None:
+    """Draw ratio, faults/s, counters and latency of a results file as PNG and SVG."""
+    from faultbench.cli._results import context_of, load, say
+    from faultbench.errors import OutputError
+    from faultbench.plots import surface, sweep_figures
+
+    loaded = load(file)
+    prefix = out if out is not None else file.with_suffix("")
+    if not prefix.parent.is_dir():
+        raise OutputError(f"{prefix.parent}: no such folder; make it or choose another -o PREFIX")
+    context = context_of(loaded)
+    if kind is Kind.SURFACE:
+        from faultbench.analysis.frame import checked
+
+        kept, notes = checked(loaded.df, metric.value)
+        for note in notes:
+            say(note)
+        written = surface.draw(kept, prefix, context, metric.value)
+    else:
+        trials = loaded.results.trials
+        written = sweep_figures(
+            loaded.df, prefix, trials=trials, context=context, metric=metric.value
+        )
+    for path in written:
+        print(path)

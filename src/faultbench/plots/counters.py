@@ -1,0 +1,149 @@
+"""Where the faults went: VMA-lock events, mmap_lock reads and parks per fault."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from faultbench.analysis.frame import label
+from faultbench.plots import style
+from faultbench.plots.facets import (
+    Context,
+    Facet,
+    facets,
+    line_column,
+    line_names,
+    spread,
+    stem,
+    subject,
+)
+from faultbench.plots.scalability import provenance, titled
+
+BARS_PER_PAGE = 40
+
+
+def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
+    """Write the counter figures of checked trials: fewest and most workers of every panel."""
+    if df["vma_lock_success"].isna().all() and df["mmap_lock_reads"].isna().all():
+        return []  # imported results, or a kernel that does not count
+    column = line_column(df)
+    names = line_names(df, column)
+    panels = list(facets(spread(df), column))
+    bars: list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]] = []
+    for facet in panels:
+        counts = sorted({int(n) for n in facet.rows["threads"]})
+        ends = sorted({counts[0], counts[-1]})
+        bars.append((facet, [b for n in ends for b in _bars(facet.rows, column, names, n)]))
+    pages: list[list[int]] = [[]]
+    for i, (_, mine) in enumerate(bars):
+        if pages[-1] and sum(len(bars[j][1]) for j in pages[-1]) + len(mine) > BARS_PER_PAGE:
+            pages.append([])
+        pages[-1].append(i)
+    written = []
+    for page, chosen in enumerate(pages):
+        target = stem(prefix, "counters", page)
+        written += _page([bars[i] for i in chosen], target, context, subject(df))
+    return written
+
+
+def _bars(
+    rows: pd.DataFrame, column: str, names: Sequence[str], threads: int
+) -> "list[tuple[str, int, pd.Series[float]]]":
+    """Return (line, workers, events per fault) of every line at ``threads`` workers."""
+    found = []
+    for name in names:
+        mine = rows[(rows[column].astype(str) == name) & (rows["threads"].astype(int) == threads)]
+        counters = [c for c, *_ in style.EVENTS] + ["mmap_lock_reads", "parks"]
+        total = mine[[*counters, "faults"]].astype(float).sum()
+        if total["faults"] > 0:
+            found.append((name, threads, total / total["faults"]))
+    return found
+
+
+def _page(
+    bars: "list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]]",
+    target: Path,
+    context: Context,
+    about: str,
+) -> list[Path]:
+    with style.styled():
+        size = sum(len(mine) + 1.4 for _, mine in bars)
+        made = style.figure(10.2, 0.205 * size + 1.75)
+        axes = made.subplots(1, 3, sharey=True, width_ratios=(2.2, 1, 1))
+        at = 0.0
+        ticks: list[float] = []
+        words: list[str] = []
+        for facet, mine in bars:
+            for ax in axes:
+                ax.axhline(at - 0.15, color=style.GRID, linewidth=0.8)
+            title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
+            axes[0].annotate(
+                title, (0, at + 0.25), xytext=(2, 0), textcoords="offset points",
+                fontsize=8.5, fontweight="bold", va="center", annotation_clip=False,
+            )  # fmt: skip
+            at += 0.15
+            for name, threads, events in mine:
+                at += 1
+                ticks.append(at)
+                words.append(f"{name}, {label('threads', threads)}")
+                _bar(axes, at, name, events)
+            at += 1.25
+        _finish(axes, at, ticks, words)
+        if any(facet.virtual for facet, _ in bars):
+            for ax in axes:
+                style.simulated(ax)
+        handles = [
+            Patch(facecolor=c, hatch=h, edgecolor="white", label=word)
+            for _, word, c, h in style.EVENTS
+        ]
+        foot = [
+            f"{about}. Sums over the repeats, at the fewest and the most workers measured. "
+            "SUCCESS: done under the VMA lock; ABORT: the VMA lock was not to be had; RETRY: sent "
+            "back for mmap_lock; MISS: the VMA was gone. A park is a sleep in a lock's queue.",
+            *provenance([f for f, _ in bars if f.virtual], context),
+            *context.notes,
+        ]
+        style.caption(
+            made, titled("Where the faults went", [f for f, _ in bars], context), foot, handles
+        )
+        return style.save(made, target)
+
+
+def _bar(axes: Sequence[Axes], at: float, name: str, events: "pd.Series[float]") -> None:
+    left = 0.0
+    for counter, _, colour, hatch in style.EVENTS:
+        share = float(np.nan_to_num(events[counter]))
+        axes[0].barh(
+            at, share, 0.78, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4
+        )
+        left += share
+    look = style.line_of(name)
+    for ax, value, form in (
+        (axes[1], float(events["mmap_lock_reads"]), "{:.3f}"),
+        (axes[2], 1000 * float(events["parks"]), "{:.3g}"),
+    ):
+        if not np.isfinite(value):
+            continue
+        ax.barh(at, value, 0.78, color=look.colour, alpha=0.85)
+        ax.annotate(
+            form.format(value), (value, at), xytext=(3, 0), textcoords="offset points",
+            va="center", fontsize=7.5,
+        )  # fmt: skip
+
+
+def _finish(axes: Sequence[Axes], bottom: float, ticks: list[float], words: list[str]) -> None:
+    axes[0].set_ylim(bottom - 0.4, -0.3)
+    axes[0].yaxis.set_major_locator(FixedLocator(ticks))
+    axes[0].set_yticklabels(words)
+    axes[0].yaxis.set_minor_locator(NullLocator())
+    titles = ("VMA-lock events per fault", "mmap_lock reads per fault", "parks per 1000 faults")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, loc="left")
+        ax.grid(visible=False, axis="y")
+        ax.tick_params(axis="y", length=0)
+        high = ax.get_xlim()[1]
+        ax.set_xlim(0, max(high, 1e-3) * (1.03 if ax is axes[0] else 1.25))

@@ -1,0 +1,201 @@
+"""Figures as their reader gets them: whole, inside their frame, told apart without colour."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from faultbench.analysis.frame import NEVER_RELEASED
+from faultbench.errors import DataError, OutputError
+from faultbench.plots import counters, latency, scalability, style, surface, sweep_figures
+from faultbench.plots.facets import Context, facets, spread
+from tests.analysis.frames import sweep
+
+MODEL = {"virtual:epyc": "model of AMD EPYC 7742, 5 of 12 latencies estimated"}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Every figure that is saved, kept for inspection."""
+    figures = []
+    real = style.save
+
+    def save(made, stem, formats=("png", "svg")):
+        figures.append(made)
+        return real(made, stem, formats)
+
+    monkeypatch.setattr(style, "save", save)
+    return figures
+
+
+def words(made):
+    texts = [t.get_text() for t in made.findobj(match=lambda a: hasattr(a, "get_text"))]
+    return "\n".join(texts)
+
+
+def assert_inside(made):
+    """No artist leaves the page: ink outside would be cut off."""
+    FigureCanvasAgg(made).draw()
+    page = made.bbox
+    box = made.get_tightbbox().transformed(made.dpi_scale_trans)
+    assert box.x0 >= page.x0 - 1, "cut off at the left"
+    assert box.y0 >= page.y0 - 1, "cut off at the foot"
+    assert box.x1 <= page.x1 + 1, "cut off at the right"
+    assert box.y1 <= page.y1 + 1, "cut off at the top"
+
+
+def default():
+    df = sweep()
+    df.loc[df.threads == 1, "vmas"] = "-"
+    return df.drop_duplicates(["handler", "vmas", "writers", "threads", "path", "repeat"])
+
+
+def virtual(**kw):
+    return sweep(
+        machine="virtual:epyc", threads=(1, 2, 4, 8, 16, 64), writers=(0, 1, 4), cpus=999,
+        handlers=("ext4",), vmas=("private",), **kw,
+    )  # fmt: skip
+
+
+def latencies():
+    rows = []
+    for path, outcome, k, n in (
+        ("retry", "retried", 1.4, 900),
+        ("direct", "direct", 1.0, 990),
+        ("direct", "aborted", 4.0, 3),
+    ):
+        base = {
+            "p50_ns": 700 * k,
+            "p90_ns": 750 * k,
+            "p99_ns": 2e3 * k,
+            "p999_ns": 2e4,
+            "max_ns": 4e6,
+        }
+        one = default().iloc[0].to_dict() | {"path": path, "outcome": outcome, "samples": n}
+        rows.append(one | base | {"threads": 2, "vmas": "private"})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("data", [default, virtual], ids=["default", "virtual"])
+def test_figures_are_written_whole_and_nothing_is_clipped(tmp_path, drawn, data):
+    context = Context(cpus=2, models=MODEL)
+    written = sweep_figures(data(), tmp_path / "x", context=context)
+    latency.draw(latencies(), tmp_path / "x", context)
+    assert {p.suffix for p in written} == {".png", ".svg"}
+    for path in written:
+        if path.suffix == ".svg":
+            ET.parse(path)
+        else:
+            assert path.read_bytes().startswith(b"\x89PNG")
+            assert path.stat().st_size > 10_000
+    assert len(drawn) >= 3
+    for made in drawn:
+        assert_inside(made)
+
+
+def test_never_released_and_cpu_count_stand_in_the_figure(tmp_path, drawn):
+    scalability.draw(default(), tmp_path / "x", Context(cpus=2))
+    text = words(drawn[0])
+    assert NEVER_RELEASED in text
+    assert "2 CPUs" in text
+    assert "oversubscribed" in text
+
+
+def test_oversubscribed_points_are_hollow_and_only_those(tmp_path, drawn):
+    scalability.draw(default(), tmp_path / "x", Context(cpus=2))
+    for ax in drawn[0].axes:
+        for line in ax.lines:
+            x = line.get_xdata()
+            if line.get_marker() in ("o", "s") and len(x):
+                hollow = line.get_markerfacecolor() == "white"
+                if hollow:
+                    assert set(np.asarray(x)) == {2.0}
+    faces = {
+        l.get_markerfacecolor() for a in drawn[0].axes for l in a.lines if l.get_marker() == "o"
+    }
+    assert "white" in faces
+
+
+def test_simulated_panels_say_what_they_are(tmp_path, drawn):
+    sweep_figures(virtual(), tmp_path / "x", context=Context(models=MODEL))
+    for made in drawn:
+        text = words(made)
+        assert "SIMULATED" in text
+        assert MODEL["virtual:epyc"] in text
+        assert "It must not claim" in text
+        hatched = [a for a in made.axes if a.patch.get_hatch() or a.patches]
+        assert hatched
+
+
+def test_lines_differ_without_colour():
+    looks = list(style.PATH_LINES.values())
+    assert len({str(k.style) for k in looks}) == len(looks)
+    assert len({k.marker for k in looks}) == len(looks)
+    hatches = [h for _, _, _, h in style.EVENTS]
+    assert len(set(hatches)) == len(hatches)
+
+
+def test_one_path_gives_rates_without_a_ratio(tmp_path, drawn):
+    scalability.draw(sweep(paths=("direct",)), tmp_path / "x", Context())
+    assert not any("/" in a.get_ylabel().replace("faults/s", "") for a in drawn[0].axes)
+
+
+def test_single_workers_stand_in_both_panels():
+    df = spread(default())
+    titles = [f.title for f in facets(df, "path")]
+    assert len(titles) == 8
+    assert all("-" not in t.split("vmas ")[1][:2] for t in titles)
+    for facet in facets(df, "path"):
+        assert set(facet.rows.threads) == {1, 2}
+
+
+def test_lameter_512_cpus_four_decades(tmp_path, drawn):
+    """Published PFT figures with a collapse and a rise: log axes, no clipped labels."""
+    old = {1: 45097.498, 2: 80201.646, 4: 141545.239, 8: 118671.950, 16: 85087.358, 32: 53754.928,
+           64: 31881.112, 128: 18918.599, 256: 37237.918, 512: 72752.686}  # fmt: skip
+    new = {1: 44428.115, 2: 85699.793, 4: 160197.217, 8: 308454.557, 16: 395681.716,
+           32: 366445.400, 64: 338656.440, 128: 288005.644, 256: 534077.540, 512: 1050416.414}  # fmt: skip
+    df = sweep(
+        handlers=("pft",), vmas=("shared",), writers=(0,), threads=tuple(old), repeats=1, cpus=512
+    )
+    df["kernel"] = df["path"].map({"retry": "2.6.10", "direct": "2.6.10-v12"})
+    df["path"] = "-"
+    df["faults_per_s"] = [
+        (old if k == "2.6.10" else new)[t] for k, t in zip(df.kernel, df.threads, strict=True)
+    ]
+    written = scalability.draw(df, tmp_path / "x", Context(cpus=512))
+    assert len(written) == 2
+    made = drawn[0]
+    assert made.axes[0].get_yscale() == "log"
+    assert made.axes[0].get_xscale() == "log"
+    assert_inside(made)
+    low, high = made.axes[0].get_ylim()
+    assert low < min(old.values())
+    assert high > max(new.values())
+
+
+def test_many_panels_make_pages(tmp_path):
+    df = sweep(handlers=("ext4", "xfs", "device-dax"), writers=(0, 1, 2))
+    names = {p.name for p in scalability.draw(df, tmp_path / "x", Context())}
+    assert {"x-scalability.png", "x-scalability-2.png", "x-scalability-3.png"} <= names
+
+
+def test_no_latency_and_no_counters_draw_nothing(tmp_path):
+    assert latency.draw(latencies().iloc[:0], tmp_path / "x", Context()) == []
+    bare = default().assign(vma_lock_success=np.nan, mmap_lock_reads=np.nan)
+    assert counters.draw(bare, tmp_path / "x", Context()) == []
+
+
+def test_bad_requests_name_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="--writers"):
+        surface.draw(sweep(writers=(0,)), tmp_path / "x", Context())
+    with pytest.raises(OutputError, match="cannot write"):
+        scalability.draw(default(), tmp_path / "no" / "x", Context())
+
+
+def test_same_data_same_bytes(tmp_path):
+    a = scalability.draw(default(), tmp_path / "a", Context(cpus=2))
+    b = scalability.draw(default(), tmp_path / "b", Context(cpus=2))
+    assert [p.read_bytes() for p in a] == [p.read_bytes() for p in b]
