@@ -138,7 +138,7 @@ def _points(
     ) in itertools.product(
         targets, options.access, maps, options.fallback, threads, sharing, writing
     ):
-        for order in options.order or ((ORDERS[handler][0] if handler else Order.PMD),):
+        for order in options.order or (_natural_order(handler, mapping),):
             count = _share(vmas, n)
             yield TrialSpec(
                 machine=machine.name,
@@ -165,6 +165,13 @@ def _points(
                 cost_digest="" if handler is None else cost.digest,
                 machine_digest=machine.digest,
             )
+
+
+def _natural_order(handler: Handler | None, mapping: str) -> Order:
+    if handler is not None:
+        return ORDERS[handler][0]
+    by_4k = mapping.partition(":")[0] in ("anon", "memfd", "file", "arena")
+    return Order.PTE if by_4k else Order.PMD
 
 
 def _share(text: str, workers: int) -> int:
