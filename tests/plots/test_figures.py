@@ -113,7 +113,7 @@ def test_oversubscribed_points_are_hollow_and_only_those(tmp_path, drawn):
                 if hollow:
                     assert set(np.asarray(x)) == {2.0}
     faces = {
-        l.get_markerfacecolor() for a in drawn[0].axes for l in a.lines if l.get_marker() == "o"
+        p.get_markerfacecolor() for a in drawn[0].axes for p in a.lines if p.get_marker() == "o"
     }
     assert "white" in faces
 
@@ -156,7 +156,8 @@ def test_lameter_512_cpus_four_decades(tmp_path, drawn):
     old = {1: 45097.498, 2: 80201.646, 4: 141545.239, 8: 118671.950, 16: 85087.358, 32: 53754.928,
            64: 31881.112, 128: 18918.599, 256: 37237.918, 512: 72752.686}  # fmt: skip
     new = {1: 44428.115, 2: 85699.793, 4: 160197.217, 8: 308454.557, 16: 395681.716,
-           32: 366445.400, 64: 338656.440, 128: 288005.644, 256: 534077.540, 512: 1050416.414}  # fmt: skip
+           32: 366445.400, 64: 338656.440, 128: 288005.644, 256: 534077.540,
+           512: 1050416.414}  # fmt: skip
     df = sweep(
         handlers=("pft",), vmas=("shared",), writers=(0,), threads=tuple(old), repeats=1, cpus=512
     )

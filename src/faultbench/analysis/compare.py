@@ -165,12 +165,17 @@ def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
     virtual = a.keys["machine"].map(is_virtual).to_numpy()
     floor = np.where(virtual, np.fmax(floor, VIRTUAL_FLOOR), floor)
     means = np.nanmean(a.values, axis=1), np.nanmean(b.values, axis=1)
+    scatter = [pd.DataFrame(side.values).std(axis=1).to_numpy() for side in (a, b)]
     hmeans = stats.harmonic_means(a.values), stats.harmonic_means(b.values)
     tests = rank_and_mean_tests(a.values, b.values)
     columns = {
         "ratio": ratios.ratio,
         "n_a": one.n,
         "n_b": two.n,
+        "stddev_a": scatter[0],
+        "stddev_b": scatter[1],
+        "coeffvar_a": 100 * scatter[0] / means[0],
+        "coeffvar_b": 100 * scatter[1] / means[1],
         "mean_a": means[0],
         "mean_b": means[1],
         "hmean_a": hmeans[0],
@@ -207,7 +212,8 @@ def _blind(table: pd.DataFrame, df: pd.DataFrame, keys: Sequence[str]) -> pd.Dat
 
 
 def _ordered(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    front = [*keys, "a", "b", "oversubscribed", "ratio"]
+    spread = ["stddev_a", "stddev_b", "coeffvar_a", "coeffvar_b"]
+    front = [*keys, "a", "b", "oversubscribed", "ratio", *spread]
     return table[[*front, *JSON_KEYS]].reset_index(drop=True)
 
 

@@ -12,7 +12,11 @@ from faultbench.errors import FaultbenchError
 # command -> (module, function). A module imports nothing heavy at its top: `--help` must stay fast.
 COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("faultbench.cli.sweep", "sweep"),
+    "plot": ("faultbench.cli.plot", "plot"),
+    "compare": ("faultbench.cli.compare", "compare"),
+    "fit": ("faultbench.cli.fit", "fit"),
     "export": ("faultbench.cli.export", "export"),
+    "import": ("faultbench.cli.import_", "import_"),
     "info": ("faultbench.cli.info", "info"),
 }
 

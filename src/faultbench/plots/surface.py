@@ -63,8 +63,9 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
         bar.ax.yaxis.set_major_formatter(lambda v, _: f"{np.exp2(v):.2g}×")
         foot = [
             f"{subject(df)}. Each cell: median ratio of the paired blocks. A plain number is "
-            "outside the noise floor with an interval that excludes 1; (in brackets) it is inside the "
-            "noise; one followed by ° ran more threads than CPUs or too few repeats: no verdict.",
+            "outside the noise floor and its interval excludes 1; (in brackets) it is "
+            "inside the noise; one followed by ° ran more threads than CPUs or too few repeats: "
+            "no verdict.",
             *provenance([f for f in panels if f.virtual], context),
             *context.notes,
         ]

@@ -1,0 +1,201 @@
+"""A comparison as text: a table, Markdown for a cover letter, JSON, and mmtests' report."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from faultbench.analysis import stats
+from faultbench.analysis.compare import JSON_KEYS, Comparison
+from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, describe, is_virtual
+
+UNITS = {WALL: "faults/sec", CPU: "faults/cpu"}
+
+
+def to_json(comparison: Comparison) -> str:
+    """Return ``{"cases": […]}``: per case key, A, B and ``JSON_KEYS``; ``null`` = undefined."""
+    cases = []
+    for row in comparison.table.to_dict("records"):
+        case = {str(k): plain(row[k]) for k in comparison.keys}
+        more = {"a": row["a"], "b": row["b"], "oversubscribed": bool(row["oversubscribed"])}
+        values = {k: plain(row[k]) for k in ("ratio", *JSON_KEYS)}
+        cases.append({"case": case, **more, **values})
+    whole = {
+        "metric": comparison.metric,
+        "paired": comparison.paired,
+        "notes": comparison.notes,
+        "cases": cases,
+    }
+    return json.dumps(whole, indent=1, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: no NumPy scalars, ``None`` for NaN, infinity and NA."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is pd.NA or value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+HEADINGS = ("case", "A", "B", "n", "B/A", "95 % interval", "CPU-time B/A", "noise floor", "verdict")
+
+
+def rows(wall: Comparison, cpu: Comparison | None = None) -> list[tuple[str, ...]]:
+    """Return the cells of the table, one tuple of ``HEADINGS`` per case.
+
+    ``cpu`` is the same comparison by CPU-time rate, shown beside: on a busy machine it is the
+    stable one.
+    """
+    other = _cpu_ratios(wall, cpu)
+    keys = wall.table[[*wall.keys, "a", "b"]]
+    several = len(wall.table[["a", "b"]].drop_duplicates()) > 1
+    found: list[tuple[str, ...]] = []
+    for i, row in enumerate(wall.table.to_dict("records")):
+        name = describe(keys, i, ignore=("a", "b"))
+        if several:
+            name = f"{row['b']} over {row['a']}: {name}"
+        found.append(
+            (
+                name + (" °" if row["oversubscribed"] else ""),
+                rate(row["median_a"]),
+                rate(row["median_b"]),
+                str(min(row["n_a"], row["n_b"])),
+                times(row["ratio"]),
+                interval(row["ci_low_pct"], row["ci_high_pct"]),
+                other[i],
+                percent(row["noise_floor_pct"]),
+                str(row["verdict"]),
+            )
+        )
+    return found
+
+
+def _cpu_ratios(wall: Comparison, cpu: Comparison | None) -> list[str]:
+    if cpu is None or wall.metric == CPU:
+        return ["–"] * len(wall.table)
+    index = [*wall.keys, "a", "b"]
+    found = {
+        tuple(str(row[k]) for k in index): times(row["ratio"])
+        + " "
+        + interval(row["ci_low_pct"], row["ci_high_pct"])
+        for row in cpu.table.to_dict("records")
+    }
+    return [
+        found.get(tuple(str(row[k]) for k in index), "–") for row in wall.table.to_dict("records")
+    ]
+
+
+def to_markdown(comparison: Comparison, cpu: Comparison | None = None) -> str:
+    """Return a table for a cover letter, with what must be said beneath it."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    for cells in rows(comparison, cpu):
+        real = cells[-1] in (stats.FASTER, stats.SLOWER)
+        shown = (*cells[:-1], f"**{cells[-1]}**" if real else cells[-1])
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in shown) + " |")
+    return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """Return what a reader of the table must know."""
+    table = comparison.table
+    sides = table[["a", "b"]].drop_duplicates()
+    lines = [
+        "; ".join(f"A = {a}, B = {b}" for a, b in sides.itertuples(index=False))
+        + f"; medians of {comparison.metric}; "
+        + ("ratios from paired interleaved blocks." if comparison.paired else "unpaired files.")
+    ]
+    names = {str(v) for v in (*table["a"], *table["b"])}
+    if "path" in table.columns:
+        names |= {str(v) for v in table["path"]}
+    if "retry" in names:
+        lines.append(NEVER_RELEASED + ".")
+    if table["oversubscribed"].any():
+        lines.append("° more threads than CPUs: no verdict.")
+    if "machine" in table.columns and table["machine"].map(is_virtual).any():
+        lines.append("virtual: simulated; signs below 10 % mean nothing, nor do absolute rates.")
+    return [*lines, *(n + "." for n in comparison.notes)]
+
+
+def rate(value: float) -> str:
+    """Return a rate with three digits and a prefix: ``1.23 M/s``."""
+    if not math.isfinite(value):
+        return "–"
+    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}/s"
+    return f"{value:.3g}/s"
+
+
+def times(value: float) -> str:
+    """Return a ratio: ``1.41×``."""
+    return f"{value:.3f}×" if math.isfinite(value) else "–"
+
+
+def interval(low_pct: float, high_pct: float) -> str:
+    """Return an interval given in per cent as ratios: ``[1.36, 1.46]``."""
+    if not (math.isfinite(low_pct) and math.isfinite(high_pct)):
+        return "–"
+    return f"[{1 + low_pct / 100:.3f}, {1 + high_pct / 100:.3f}]"
+
+
+def percent(value: float) -> str:
+    """Return per cent without a sign: ``2.1 %``."""
+    return f"{value:.1f} %" if math.isfinite(value) else "–"
+
+
+def to_mmtests(comparisons: Sequence[Comparison]) -> str:
+    """Return the report of mmtests: a block a case, an operation a line, ``*…*`` where significant.
+
+    A positive percentage is better, for Stddev and CoeffVar too. A block names its case unless
+    there is one only.
+    """
+    first = comparisons[0].table
+    columns = [c for c in comparisons[0].keys if c != "threads"]
+    blocks: list[str] = []
+    groups = first.groupby([*columns, "a", "b"], sort=False, dropna=False)
+    for values, _ in groups:
+        where = dict(zip([*columns, "a", "b"], values, strict=True))
+        lines = _block([_where(c.table, where) for c in comparisons], comparisons, where)
+        if len(groups) > 1:
+            named = {k: v for k, v in where.items() if first[k].nunique() > 1}
+            lines.insert(0, "# " + " ".join(f"{k}={v}" for k, v in named.items()))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _where(table: pd.DataFrame, where: dict[str, object]) -> pd.DataFrame:
+    keep = pd.Series(data=True, index=table.index)
+    for column, value in where.items():
+        keep &= table[column].astype(str) == str(value)
+    return table[keep]
+
+
+def _block(
+    parts: Sequence[pd.DataFrame], comparisons: Sequence[Comparison], where: dict[str, object]
+) -> list[str]:
+    a, b = str(where["a"]), str(where["b"])
+    lines = [f"{'':<25}{a:>24}{b:>24}"]
+    for summary in ("Hmean", "Stddev", "CoeffVar"):
+        for comparison, part in zip(comparisons, parts, strict=True):
+            for row in part.to_dict("records"):
+                unit = UNITS.get(comparison.metric, comparison.metric)
+                name = f"{summary:<10}{unit}-{row['threads']}"
+                lines.append(_operation(name, summary, row))
+    return lines
+
+
+def _operation(name: str, summary: str, row: Mapping[Any, Any]) -> str:
+    real = summary == "Hmean" and row["verdict"] in (stats.FASTER, stats.SLOWER)
+    if summary == "Hmean":
+        old, new = row["hmean_a"], row["hmean_b"]
+        change = 100 * (new - old) / old if old else math.nan
+    else:
+        old, new = (row[f"{summary.lower()}_{side}"] for side in "ab")
+        change = 100 * (old - new) / old if old else math.nan
+    left, right = ("*", "*") if real else ("(", ")")
+    cells = f"{old:>13.4f} ({0:7.2f}%){new:>13.4f} {left}{change:7.2f}%{right}"
+    return f"{name:<25}{cells}"

@@ -1,0 +1,119 @@
+"""Rules of ``compare --fail-if``: a metric, a case, a threshold.
+
+    faults_per_s < -5%                       the rate fell by more than 5 %, and the verdict is
+    not noise delta_median_pct < -5 for handler=ext4   a value of the JSON output, whatever the
+    verdict verdict = slower for threads=2,writers=0
+
+A rule that matches no case is an error: a gate that tests nothing must not pass.
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from faultbench.analysis import stats
+from faultbench.analysis.compare import JSON_KEYS, Comparison
+from faultbench.analysis.frame import CPU, WALL, describe
+from faultbench.errors import DataError, UsageError
+
+EXIT_CODE = 3
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "==": operator.eq,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_RULE = re.compile(
+    r"\s*(?P<metric>\w+)\s*(?P<op><=|>=|!=|==|=|<|>)\s*(?P<value>[^%]+?)\s*(?P<pct>%?)"
+    r"(?:\s+for\s+(?P<case>.+))?\s*"
+)
+_HELP = "write e.g. 'faults_per_s < -5%' or 'verdict = slower for handler=ext4,threads=2'"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One parsed rule."""
+
+    text: str
+    metric: str
+    op: str
+    value: float | str
+    case: dict[str, str]
+
+    @property
+    def rate(self) -> str | None:
+        """The rate whose change is tested, for rules that name a rate."""
+        return self.metric if self.metric in (WALL, CPU) else None
+
+
+def parse(text: str) -> Rule:
+    """Return the rule; ``UsageError`` says how to write one."""
+    found = _RULE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--fail-if {text!r}: not a rule; {_HELP}")
+    metric, op, raw = found["metric"], found["op"], found["value"]
+    if metric not in (*JSON_KEYS, "ratio", WALL, CPU):
+        raise UsageError(f"--fail-if {text!r}: no metric {metric!r}; {_HELP}")
+    value: float | str = raw
+    if metric == "verdict":
+        if op not in ("=", "==", "!="):
+            raise UsageError(f"--fail-if {text!r}: a verdict is compared with = or !=")
+        words = (stats.FASTER, stats.SLOWER, stats.NOISE, stats.UNTESTABLE)
+        if raw not in words:
+            raise UsageError(f"--fail-if {text!r}: a verdict is one of {', '.join(words)}")
+    else:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise UsageError(f"--fail-if {text!r}: {raw!r} is not a number; {_HELP}") from None
+        if not math.isfinite(value):
+            raise UsageError(f"--fail-if {text!r}: the threshold must be finite")
+        if found["pct"] and metric not in (WALL, CPU) and not metric.endswith("_pct"):
+            raise UsageError(f"--fail-if {text!r}: {metric} is not in per cent")
+    case: dict[str, str] = {}
+    for part in (found["case"] or "").split(","):
+        key, sep, wanted = part.strip().partition("=")
+        if part.strip():
+            if not sep or not key or not wanted:
+                raise UsageError(f"--fail-if {text!r}: a case is key=value,key=value; {_HELP}")
+            case[key.strip()] = wanted.strip()
+    return Rule(text, metric, op, value, case)
+
+
+def broken(rule: Rule, comparison: Comparison) -> tuple[list[str], list[str]]:
+    """Return the cases that break the rule, and those it cannot judge, each as one line.
+
+    ``comparison`` is that of the rate the rule names, if it names one.
+    """
+    table = comparison.table
+    for key, wanted in rule.case.items():
+        if key not in (*comparison.keys, "a", "b"):
+            raise UsageError(
+                f"--fail-if {rule.text!r}: no key {key!r}; there are {', '.join(comparison.keys)}"
+            )
+        table = table[table[key].astype(str) == wanted]
+    if table.empty:
+        raise DataError(f"--fail-if {rule.text!r}: no case matches, so nothing was tested")
+    bad, mute = [], []
+    names = comparison.table[comparison.keys]
+    for index, row in table.iterrows():
+        name = describe(names, names.index.get_loc(index))  # type: ignore[arg-type]
+        key = "delta_median_pct" if rule.rate else rule.metric
+        value = row[key]
+        if rule.metric != "verdict" and not math.isfinite(value):
+            mute.append(f"{name}: no {key}")
+        elif rule.rate and row["verdict"] == stats.UNTESTABLE:
+            mute.append(f"{name}: not testable")
+        elif rule.rate and row["verdict"] == stats.NOISE:
+            continue
+        elif _OPERATORS[rule.op](value, rule.value):
+            shown = value if isinstance(value, str) else f"{value:.4g}"
+            bad.append(f"{name}: {key} is {shown} ({row['verdict']})")
+    return bad, mute

@@ -1,0 +1,188 @@
+"""``faultbench fit``: the Universal Scalability Law on a results file or a two-column CSV."""
+
+import csv
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from faultbench.cli.plot import Metric
+
+if TYPE_CHECKING:
+    from faultbench.analysis.usl import Usl
+
+MAX_POINTS = 100_000
+
+
+class Format(StrEnum):
+    """How to print it."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def fit(
+    file: Annotated[Path, typer.Argument(help="Results file, or CSV with columns n,throughput.")],
+    format: Annotated[Format, typer.Option(help="How to print the fit.")] = Format.TABLE,
+    metric: Annotated[Metric, typer.Option(help="Which rate of a results file.")] = Metric.WALL,
+    plot: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Draw PREFIX-usl.png and .svg too.")
+    ] = None,
+) -> None:
+    """Fit throughput over workers: contention (alpha), coherency (beta), and where it peaks.
+
+    JSON: one object for one curve; {"curves": […]} with a `case` each for several.
+    """
+    from faultbench.analysis import usl
+    from faultbench.plots.facets import Context
+
+    context = Context()
+    fits: list[tuple[dict[str, Any], str, Usl]]
+    if _is_csv(file):
+        n, rates = _read_csv(file)
+        fits = [({}, "points", usl.fit(n, rates))]
+        unit = "throughput"
+    else:
+        fits, context = _from_results(file, metric.value)
+        unit = "faults/s"
+    if format is Format.JSON:
+        if len(fits) == 1:
+            print(json.dumps(fits[0][2].to_dict(), allow_nan=False))
+        else:
+            curves = [{"case": case, **one.to_dict()} for case, _, one in fits]
+            print(json.dumps({"curves": curves}, allow_nan=False))
+    else:
+        for _, name, one in fits:
+            _print(name, one)
+    if plot is not None:
+        from faultbench.cli._results import say
+        from faultbench.plots import usl as drawing
+
+        written = drawing.draw([(name, one) for _, name, one in fits], plot, context, unit)
+        for path in written:
+            say(f"wrote {path}")
+
+
+def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], str, "Usl"]], Any]:
+    import pandas as pd
+
+    from faultbench.analysis import stats, usl
+    from faultbench.analysis.formats import plain
+    from faultbench.analysis.frame import cases, checked, describe, has_flag, key_columns
+    from faultbench.cli._results import context_of, load, say
+    from faultbench.errors import DataError
+    from faultbench.plots.facets import SHARES, spread
+
+    loaded = load(file)
+    kept, notes = checked(loaded.df, metric)
+    crowded = has_flag(kept["flags"], "oversubscribed")
+    if crowded.any():
+        notes.append(f"{int(crowded.sum())} trial(s) with more threads than CPUs left out")
+        kept = kept[~crowded]
+    for note in notes:
+        say(note)
+    if kept.empty:
+        raise DataError(f"{file}: no trial left to fit")
+    kept = _labelled(spread(kept), SHARES)
+    kept["threads"] = kept["threads"].astype(int)
+    keys = key_columns(kept, without=("threads",))
+    groups = list(kept.groupby(keys, sort=False, dropna=False))
+    names = pd.DataFrame([values for values, _ in groups], columns=keys)
+    fits = []
+    for i, (_, rows) in enumerate(groups):
+        got = cases(rows, ["threads"], metric)
+        case = {k: plain(names[k].iloc[i]) for k in keys}
+        one = usl.fit(got.keys["threads"].to_numpy(float), stats.medians(got.values).median)
+        fits.append((case, describe(names, i), one))
+    return fits, context_of(loaded)
+
+
+def _labelled(df: Any, columns: tuple[str, ...]) -> Any:
+    """Give sharing that equals the number of workers one name, so that a curve stays one case."""
+    for column in columns:
+        same = df[column].astype(str) == df["threads"].astype(str)
+        df.loc[same, column] = "private"
+    return df
+
+
+def _print(name: str, one: "Usl") -> None:
+    from faultbench.cli._results import safe
+
+    print(safe(name))
+    if one.alpha is not None and one.beta is not None and one.gamma is not None:
+        for label, value, error in (
+            ("alpha", one.alpha, one.alpha_se),
+            ("beta", one.beta, one.beta_se),
+            ("gamma", one.gamma, one.gamma_se),
+        ):
+            limits = one.intervals.get(label)
+            print(
+                f"  {label:<10}{value:<14.7g}"
+                + (f"± {error:.3g}" if error is not None else "at its bound or undetermined")
+                + (f"   95 % [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "")
+            )
+        peak = "none" if one.peak_n is None else f"{one.peak_n:.2f} workers"
+        optimal = "none" if one.optimal_n is None else f"{one.optimal_n:.2f} workers"
+        limit = "none" if one.limit is None else f"{one.limit:.5g}"
+        residual = "–" if one.residual_sd is None else f"{one.residual_sd:.4g}"
+        print(f"  peak {peak}, optimal {optimal}, limit {limit}, residual sd {residual}")
+    for warning in one.warnings:
+        print(f"  ! {warning}")
+
+
+def _is_csv(file: Path) -> bool:
+    """Return whether the file is anything but records of ours, told by its first byte."""
+    from faultbench.errors import DataError
+
+    try:
+        with file.open("rb") as stream:
+            return stream.read(1) != b"{"
+    except OSError as error:
+        raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _read_csv(file: Path) -> tuple[list[float], list[float]]:
+    from faultbench.errors import DataError
+
+    n: list[float] = []
+    rates: list[float] = []
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            for number, cells in enumerate(csv.reader(stream), 1):
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) != 2:
+                    raise DataError(
+                        f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
+                        "`faultbench import` reads other programs' files"
+                    )
+                try:
+                    point = float(cells[0]), float(cells[1])
+                except ValueError:
+                    if number == 1:
+                        _check_header(file, cells)
+                        continue
+                    raise DataError(f"{file}: line {number} holds no two numbers") from None
+                n.append(point[0])
+                rates.append(point[1])
+                if len(n) > MAX_POINTS:
+                    raise DataError(f"{file}: more than {MAX_POINTS} points")
+    except OSError as error:
+        raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise DataError(f"{file}: neither a results file nor a CSV") from None
+    if not n:
+        raise DataError(f"{file}: holds no points")
+    return n, rates
+
+
+def _check_header(file: Path, cells: list[str]) -> None:
+    """Refuse the two columns the wrong way round: nothing else would tell."""
+    from faultbench.errors import DataError
+
+    first = cells[0].strip().lower()
+    workers = {"n", "threads", "workers", "tasks", "cpus", "load", "users", "clients", "processes"}
+    if cells[1].strip().lower() in workers and first not in workers:
+        raise DataError(f"{file}: columns are {','.join(cells)}; n must come first")

@@ -1,0 +1,80 @@
+"""``faultbench import``: other programs' results as records of ours."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MAX_INPUT = 64 << 20
+
+
+class Source(StrEnum):
+    """Which program wrote the file."""
+
+    WIS = "will-it-scale"
+    PFT = "pft"
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Results of the other program.")],
+    format: Annotated[Source, typer.Option(help="The program that wrote them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Results file to write (JSONL).")],
+    test: Annotated[str, typer.Option(help="Name of the test, where the file has none.")] = "",
+    threads: Annotated[
+        str, typer.Option(help="Raw will-it-scale output: tasks of each run, e.g. 1,2,4.")
+    ] = "",
+    columns: Annotated[
+        str, typer.Option(help="PFT lines without a header: gb,thr,cline or gb,rep,thr.")
+    ] = "gb,thr,cline",
+    kernel: Annotated[
+        str, typer.Option(help="Kernel the results are from, for compare --by kernel.")
+    ] = "-",
+) -> None:
+    """Turn will-it-scale CSV or raw output, or PFT lines, into a results file."""
+    from faultbench import __version__, importing, records
+    from faultbench.cli._results import say
+
+    merged = []
+    for path in files:
+        text = _text(path)
+        if format is Source.WIS:
+            got = importing.will_it_scale(
+                str(path), text, test=test, tasks=_tasks(threads), kernel=kernel
+            )
+        else:
+            got = importing.pft(str(path), text, test=test, order=columns, kernel=kernel)
+        for note in got.notes:
+            say(note)
+        merged += got.trials
+    header = records.Header(__version__, source=format.value)
+    with records.Writer.create(out, header) as writer:
+        for trial in importing.numbered(merged):
+            writer.append(trial)
+    say(f"{len(merged)} trial(s) written to {out}")
+
+
+def _text(path: Path) -> str:
+    from faultbench.errors import DataError
+
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_INPUT + 1)
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > MAX_INPUT:
+        raise DataError(f"{path}: larger than {MAX_INPUT >> 20} MiB")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file") from None
+
+
+def _tasks(text: str) -> list[int]:
+    from faultbench.errors import UsageError
+    from faultbench.importing import MAX_TASKS
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(p.isascii() and p.isdigit() and 1 <= int(p[:9]) <= MAX_TASKS for p in parts):
+        raise UsageError(f"--threads {text}: whole numbers from 1, e.g. 1,2,4")
+    return [int(p) for p in parts]
