@@ -55,15 +55,8 @@ def safe(text: object) -> str:
 
 def cpus_of(host: dict[str, Any]) -> int | None:
     """Return the number of CPUs a sweep could use, if its header says."""
-    for key in ("usable_cpus", "cpus_usable", "cpus", "online_cpus"):
-        value = host.get(key)
-        if isinstance(value, bool):
-            continue
-        if isinstance(value, int) and value > 0:
-            return value
-        if isinstance(value, list) and value:
-            return len(value)
-    return None
+    value = host.get("cpus")
+    return value if type(value) is int and value > 0 else None
 
 
 def models_of(df: "pd.DataFrame") -> dict[str, str]:

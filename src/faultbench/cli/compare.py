@@ -53,7 +53,7 @@ def compare(
     """Say case by case whether B differs from A, by how much, and whether that is real."""
     from faultbench.analysis import formats, gate
     from faultbench.analysis.frame import CPU, WALL
-    from faultbench.cli._results import load, say
+    from faultbench.cli._results import load, safe, say
     from faultbench.errors import DataError, UsageError
 
     rules = [gate.parse(text) for text in fail_if or []]
@@ -80,6 +80,7 @@ def compare(
         other = compared(CPU if metric is Metric.WALL else WALL)
     except DataError:
         other = None  # imported results may have one rate only
+    judged = [gate.broken(r, compared(r.rate) if r.rate else main) for r in rules]
     if format is Format.JSON:
         print(formats.to_json(main))
     elif format is Format.MARKDOWN:
@@ -90,10 +91,9 @@ def compare(
     else:
         _print_table(main, other)
         for line in formats.footnotes(main):
-            say(line)
+            print(safe(line))
     bad = 0
-    for rule in rules:
-        lines, mute = gate.broken(rule, compared(rule.rate) if rule.rate else main)
+    for rule, (lines, mute) in zip(rules, judged, strict=True):
         for line in mute:
             say(f"--fail-if {rule.text!r} cannot judge {line}")
         for line in lines:
@@ -129,7 +129,9 @@ def _same_host(a: "Loaded", b: "Loaded", files: list[Path], *, force: bool) -> N
             say(f"{path} names no host: nothing vouches that both ran on the same machine")
     if _simulated(a) and _simulated(b):
         return  # a simulation gives the same on every host
-    differing = unlike(a.host, b.host)
+    # Where real faults of the running kernel were timed, the kernel is what is compared.
+    real = all((side.df["machine"] == "kernel").all() for side in (a, b))
+    differing = unlike(a.host, b.host, ignore=("kernel",) if real else ())
     if differing and not force:
         raise DataError(
             f"the files come from unlike hosts ({'; '.join(differing)}); a difference would be the "

@@ -1,0 +1,225 @@
+"""plot, compare, fit and import as their user runs them."""
+
+import contextlib
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from faultbench import cli
+from faultbench.analysis.compare import JSON_KEYS
+from faultbench.analysis.usl import JSON_KEYS as USL_KEYS
+from tests.analysis.files import HOST, sweep_file, sweep_trials, write
+
+
+def run(*args, code=0):
+    """Run a command in this process: a start of pandas and scipy takes longer than most commands."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = sys.argv
+    sys.argv = ["faultbench", *map(str, args)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code or 0
+    finally:
+        sys.argv = argv
+    done = subprocess.CompletedProcess(args, status, out.getvalue(), err.getvalue())
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, done.stderr + done.stdout
+    if code and code != 3:
+        assert done.stderr.strip()
+        assert len(done.stderr.strip().splitlines()) <= 4 or "Usage" in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return sweep_file(tmp_path_factory.mktemp("r") / "a.jsonl")
+
+
+def test_plot_writes_and_names_its_figures(results, tmp_path):
+    done = run("plot", results, "-o", tmp_path / "fig")
+    names = {line.rsplit("/", 1)[1] for line in done.stdout.split()}
+    assert names == {
+        f"fig-{n}.{e}" for n in ("scalability", "counters", "latency") for e in ("png", "svg")
+    }
+    assert {p.name for p in tmp_path.iterdir()} == names
+
+
+def test_a_process_of_its_own_says_the_same(results):
+    done = subprocess.run(
+        [sys.executable, "-m", "faultbench", "compare", str(results), "--by", "handler"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_surface_is_one_command(results, tmp_path):
+    done = run("plot", results, "--kind", "surface", "-o", tmp_path / "s")
+    assert (tmp_path / "s-surface.png").exists()
+    assert "s-surface.svg" in done.stdout
+
+
+def test_compare_by_path_json_is_data_only(results):
+    done = run("compare", results, "--by", "path", "--format", "json")
+    whole = json.loads(done.stdout)
+    assert len(whole["cases"]) == 12  # one worker: private and shared are the same case
+    assert set(JSON_KEYS) <= set(whole["cases"][0])
+    testable = [c for c in whole["cases"] if not c["oversubscribed"]]
+    assert {c["verdict"] for c in testable} == {"faster"}
+    assert all(c["n_a"] == c["n_b"] == 6 for c in whole["cases"])
+
+
+def test_compare_table_and_notes(results):
+    done = run("compare", results, "--by", "path")
+    assert "never released" in done.stdout
+    assert "faster" in done.stdout
+    assert "not testable" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["markdown", "mmtests"])
+def test_compare_other_formats(results, form):
+    out = run("compare", results, "--by", "path", "--format", form).stdout
+    assert {"markdown": "| case |", "mmtests": "Hmean"}[form] in out
+
+
+def test_compare_two_files_and_gates(results, tmp_path):
+    slow = write(
+        tmp_path / "b.jsonl", (t for t in sweep_trials(seed=9, gain=1.0) if t.spec.path == "direct")
+    )
+    done = run("compare", results, slow, "--format", "json")
+    whole = json.loads(done.stdout)
+    assert len(whole["cases"]) == 12
+    assert {c["case"]["path"] for c in whole["cases"]} == {"direct"}
+    broken = run("compare", results, slow, "--fail-if", "faults_per_s < -5%", code=3)
+    assert "is broken by" in broken.stderr
+    run("compare", results, slow, "--fail-if", "faults_per_s > 5%")
+    run("compare", results, slow, "--fail-if", "faults_per_s > 5% for handler=zfs", code=65)
+    run("compare", results, slow, "--fail-if", "nonsense", code=2)
+
+
+def test_case_key_never_comes_from_the_file_name(results, tmp_path):
+    other = tmp_path / "direct-v6.12-ext4.jsonl"
+    other.write_bytes(results.read_bytes())
+    one = json.loads(run("compare", results, other, "--format", "json").stdout)
+    assert "v6.12" not in json.dumps(one["cases"])
+    assert len(one["cases"]) == 24
+    assert all(c["delta_median_pct"] == 0 for c in one["cases"])
+
+
+def test_unlike_hosts_are_refused_unless_forced(results, tmp_path):
+    other = sweep_file(tmp_path / "o.jsonl", host=HOST | {"cpu_model": "Other"})
+    done = run("compare", results, other, code=65)
+    assert "unlike hosts" in done.stderr
+    assert "--force" in done.stderr
+    assert "unlike hosts" in run("compare", results, other, "--force").stderr
+
+
+def test_a_missing_host_compares_with_a_warning(results, tmp_path):
+    other = sweep_file(tmp_path / "o.jsonl", host={})
+    assert "names no host" in run("compare", results, other).stderr
+
+
+def test_wrong_use(results, tmp_path):
+    run("compare", results, code=2)
+    run("compare", results, results, "--by", "path", code=2)
+    run("compare", results, results, results, code=2)
+    run("compare", results, "--by", "kernel", code=65)
+    run("compare", results, "--by", "path", "--pair", "retry", code=2)
+    run("compare", results, "--by", "path", "--pair", "abort,direct", code=65)
+    run("compare", tmp_path / "none.jsonl", results, code=65)
+    run("plot", results, "-o", tmp_path / "no" / "x", code=74)
+    run("plot", tmp_path / "none.jsonl", code=65)
+    run("plot", __file__, code=65)
+
+
+def test_fit_published_case_from_csv(tmp_path):
+    path = tmp_path / "spec.csv"
+    path.write_text(
+        "n,throughput\n1,64.9\n18,995.9\n36,1652.4\n72,1853.2\n108,1828.9\n144,1775\n216,1702.2\n"
+    )
+    got = json.loads(run("fit", path, "--format", "json").stdout)
+    assert set(USL_KEYS) <= set(got)
+    assert got["peak_n"] == pytest.approx(96.51956, abs=1e-5)
+    text = run("fit", path, "-o", tmp_path / "f").stdout
+    assert "0.02772848" in text
+    assert (tmp_path / "f-usl.png").exists()
+
+
+def test_fit_of_a_results_file_has_a_curve_a_case(tmp_path):
+    path = sweep_file(
+        tmp_path / "w.jsonl", threads=(1, 2, 4, 8, 16, 32), cpus=99, writers=(0,), repeats=2
+    )
+    got = json.loads(run("fit", path, "--format", "json").stdout)
+    assert len(got["curves"]) == 8  # handlers x vmas x paths, the single worker in both sharings
+    assert {len(c["n"]) for c in got["curves"]} == {6}
+    assert {c["case"]["vmas"] for c in got["curves"]} == {"private", "shared"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "n,throughput\n", "throughput,n\n10,1\n", "n,throughput\n1,0\n2,1\n3,1\n", "1,2,3\n",
+     "n,throughput\n1,nan\n", "n,throughput\n1,x\n", "\x00\x01", "n;throughput\n1;2\n"],
+)  # fmt: skip
+def test_fit_refuses_what_is_no_curve(tmp_path, text):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    run("fit", path, code=65)
+
+
+def test_import_then_compare_and_fit(tmp_path):
+    wis = "tasks,processes,processes_idle,threads,threads_idle,linear\n0,0,100,0,100,0\n"
+    rng = np.random.default_rng(0)
+    files = []
+    for i in range(6):
+        rows = []
+        for n in (1, 2, 4, 8, 16, 24):
+            noisy = round(4e5 * n * (1 + 0.01 * rng.normal()))
+            rows.append(f"{n},{noisy},1,{round(3e5 * n / (1 + 0.05 * (n - 1)))},1,{n}")
+        files.append(tmp_path / f"page_fault1-{i}.csv")
+        files[-1].write_text(wis + "\n".join(rows) + "\n")
+    out = tmp_path / "wis.jsonl"
+    run("import", *files, "--format", "will-it-scale", "--test", "page_fault1", "-o", out)
+    both = json.loads(run("compare", out, out, "--format", "json").stdout)
+    assert len(both["cases"]) == 12 - 1  # one task is one case, as thread or as process
+    fits = json.loads(run("fit", out, "--format", "json").stdout)["curves"]
+    threads = next(f for f in fits if f["case"]["mms"] == "shared")
+    assert threads["alpha"] == pytest.approx(0.05, abs=0.02)
+    run("plot", out, "-o", tmp_path / "p")
+    run("import", files[0], "--format", "pft", "-o", tmp_path / "n.jsonl", code=65)
+    assert not (tmp_path / "n.jsonl").exists()
+    run("import", files[0], "--format", "will-it-scale", "-o", out, code=74)  # never overwritten
+
+
+def test_nothing_from_a_file_reaches_the_terminal_raw(tmp_path):
+    evil = "\x1b]0;owned\x07\x1b[2J"
+    path = write(tmp_path / "e.jsonl", sweep_trials(kernel=f"v6{evil}"))
+    for args in (("compare", path, "--by", "path"), ("fit", path)):
+        done = run(*args)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_mixed_machines_stay_apart(tmp_path):
+    mixed = [*sweep_trials(), *sweep_trials(machine="virtual:epyc", seed=4)]
+    path = write(tmp_path / "m.jsonl", mixed)
+    got = json.loads(run("compare", path, "--by", "path", "--format", "json").stdout)
+    assert {c["case"]["machine"] for c in got["cases"]} == {"threads", "virtual:epyc"}
+    floors = [c["noise_floor_pct"] for c in got["cases"] if c["case"]["machine"] != "threads"]
+    assert min(floors) >= 10
+
+
+def test_csv_reads_back(results):
+    """What `compare` sees is what `export` shows: the table's first columns are the contract."""
+    from faultbench import records, table
+
+    text = io.StringIO()
+    table.to_csv(records.read(results).trials, text.write)
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    assert len(rows) == 144
