@@ -17,7 +17,7 @@ from tests.analysis.files import HOST, sweep_file, sweep_trials, write
 
 
 def run(*args, code=0):
-    """Run a command in this process: a start of pandas and scipy takes longer than most commands."""
+    """Run a command in this process: starting pandas and scipy takes longer than most commands."""
     out, err = io.StringIO(), io.StringIO()
     argv = sys.argv
     sys.argv = ["faultbench", *map(str, args)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faultbench.errors import DataError, OutputError
+from faultbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,31 +79,11 @@ def models_of(df: "pd.DataFrame") -> dict[str, str]:
 
 def context_of(loaded: Loaded) -> "Context":
     """Return what the figures of a file say beside its numbers."""
+    return context_of_trials(loaded.df, cpus_of(loaded.host))
+
+
+def context_of_trials(df: "pd.DataFrame", cpus: int | None) -> "Context":
+    """Return what figures say beside the numbers of ``df``, measured on ``cpus`` CPUs."""
     from faultbench.plots.facets import Context
 
-    return Context(cpus=cpus_of(loaded.host), models=models_of(loaded.df))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none: a temporary one in the same folder takes its place."""
-    import os
-    import tempfile
-
-    try:
-        fd, name = tempfile.mkstemp(dir=path.parent or Path(), prefix=f".{path.name}.")
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
-        ) from None
+    return Context(cpus=cpus, models=models_of(df))

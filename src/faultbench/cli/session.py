@@ -157,7 +157,7 @@ def _measure(
         say(f"\ninterrupted: {len(trials)} finished trials are kept")
         say(f"go on with: faultbench sweep -o {output} --resume")
         sys.exit(130)
-    _show(trials, cost, output, how)
+    _show(trials, cost, output, how, topology)
 
 
 def _check_same(results: records.Results, identity: dict[str, Any], machine: Machine) -> None:
@@ -174,12 +174,14 @@ def _check_same(results: records.Results, identity: dict[str, Any], machine: Mac
         say(f"note: begun by faultbench {results.header.faultbench}, this is {__version__}")
 
 
-def _show(trials: list[Trial], cost: costs.CostProfile, output: str, how: Run) -> None:
+def _show(
+    trials: list[Trial], cost: costs.CostProfile, output: str, how: Run, topology: Topology
+) -> None:
     from faultbench.cli import summary
 
     summary.show(trials, cost)
     if how.plot and any(trial.status is Status.OK for trial in trials):
-        _plot(trials, Path(output))
+        _plot(trials, Path(output), topology)
     bad = [trial for trial in trials if trial.status is not Status.OK]
     if bad:
         first = bad[0]
@@ -191,12 +193,15 @@ def _show(trials: list[Trial], cost: costs.CostProfile, output: str, how: Run) -
         sys.exit(1)
 
 
-def _plot(trials: list[Trial], output: Path) -> None:
+def _plot(trials: list[Trial], output: Path, topology: Topology) -> None:
     """Draw the default plot; a sweep does not fail because of its picture."""
     try:
-        from faultbench import plots
+        from faultbench import plots, table
+        from faultbench.cli._results import context_of_trials
 
-        made = plots.default_plot(trials, output.with_suffix(".png"))  # type: ignore[attr-defined]
-        say(f"plot: {made}")
+        frame = table.frame(trials)
+        context = context_of_trials(frame, len(topology.cpus))
+        made = plots.sweep_figures(frame, output.with_suffix(""), trials=trials, context=context)
+        say("plots: " + " ".join(str(path) for path in made if path.suffix == ".png"))
     except Exception as error:
         say(f"no plot: {type(error).__name__}: {error}; try: faultbench plot {output}")
