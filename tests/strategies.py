@@ -68,9 +68,7 @@ def trials(draw: st.DrawFn) -> Trial:
         latency=draw(
             st.dictionaries(
                 st.sampled_from(["direct", "retried"]),
-                st.dictionaries(
-                    st.integers(0, 4000).map(str), st.integers(1, 2**40), max_size=5
-                ),
+                st.dictionaries(st.integers(0, 4000).map(str), st.integers(1, 2**40), max_size=5),
                 max_size=2,
             )
         ),

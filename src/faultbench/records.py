@@ -59,7 +59,10 @@ class Header:
 
 @dataclass
 class Results:
-    """A file's contents. `notes` are for the user: a torn last line that was dropped."""
+    """A file's contents; of several records of one trial the last counts (``--retry-failed``).
+
+    `notes` are for the user: a torn last line that was dropped.
+    """
 
     path: str
     header: Header
@@ -106,6 +109,7 @@ def _read(path: str, fd: int) -> Results:
     header: Header | None = None
     results = Results(path, Header(""), [])
     version = SCHEMA
+    trials: dict[str, Trial] = {}
     for number, offset, line in _lines(path, data):
         if offset < 0:
             if header is not None:
@@ -119,7 +123,8 @@ def _read(path: str, fd: int) -> Results:
                 version = _version(path, raw)
                 header = _header(_migrate(version, "header", raw))
             else:
-                results.trials.append(_trial(_migrate(version, "trial", raw)))
+                trial = _trial(_migrate(version, "trial", raw))
+                trials[trial.trial_id] = trial
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if header is None:
                 raise DataError(
@@ -132,6 +137,7 @@ def _read(path: str, fd: int) -> Results:
     if header is None:
         raise DataError(f"{path}: not a faultbench results file (it has no whole first line)")
     results.header = header
+    results.trials.extend(trials.values())
     return results
 
 

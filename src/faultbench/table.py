@@ -190,8 +190,9 @@ def _cell(value: Any) -> Any:
         return ""
     if isinstance(value, float):
         return f"{value:.9g}" if abs(value) < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
-    if isinstance(value, str) and value != "-" and value[:1] in set("=+-@\t\r"):
-        return "'" + value
+    if isinstance(value, str):
+        guard = "'" if value != "-" and value[:1] in set("=+-@\t\r") else ""
+        return guard + value.replace("\r", " ")  # csv does not quote it
     return value
 
 

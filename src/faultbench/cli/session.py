@@ -204,4 +204,4 @@ def _plot(trials: list[Trial], output: Path, topology: Topology) -> None:
         made = plots.sweep_figures(frame, output.with_suffix(""), trials=trials, context=context)
         say("plots: " + " ".join(str(path) for path in made if path.suffix == ".png"))
     except Exception as error:
-        say(f"no plot: {type(error).__name__}: {error}; try: faultbench plot {output}")
+        say(f"no plot: {type(error).__name__}: {error}; the results are whole in {output}")

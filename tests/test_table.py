@@ -1,0 +1,130 @@
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faultbench import table
+from faultbench.model import Handler, Path, Status, Trial, TrialSpec
+from faultbench.rules import resolve
+from tests.strategies import trials
+
+# Design §6: the contract, word for word.
+CONTRACT = """
+trial_id,machine,kernel,path,handler,order,access,vmas,files,mms,writers,threads,repeat,status,flags,cost,window_ns,cpu_ns,faults,
+faults_per_s,faults_per_cpu_s,mapped_bytes_per_s,vma_lock_success,vma_lock_abort,vma_lock_retry,vma_lock_miss,
+mmap_lock_reads,mmap_lock_writes,mmap_lock_read_contended,mmap_lock_read_wait_ns,parks,huge_fault_calls,fallbacks,no_vma,writer_ops,
+worker_faults_min,worker_faults_max,p50_ns,p99_ns,p999_ns,max_ns
+""".replace("\n", "").split(",")  # fmt: skip  # noqa: E501
+
+SPEC = TrialSpec(
+    "threads", "v6.6", Path.RETRY, resolve(None, Path.RETRY), Handler.EXT4,
+    threads=2, vmas=2, writers=1, duration_ns=10**9,
+)  # fmt: skip
+TRIAL = Trial(
+    SPEC,
+    Status.OK,
+    ("skew", "loaded"),
+    worker={
+        "window_ns": [10**9, 3 * 10**9],
+        "start_ns": [0, 10**7],
+        "end_ns": [10**9, 10**9 + 4 * 10**7],
+        "cpu_ns": [5 * 10**8, 5 * 10**8],
+        "faults": [100, 300],
+        "mmap_lock_reads": [100, 301],
+        "mmap_lock_writes": [0, 2],
+        "parks": [1, 1],
+        "pmd_installs": [100, 299],
+        "pte_installs": [0, 1],
+    },
+    writer={"ops": [7], "mmap_lock_writes": [14], "wait_ns_max": [55]},
+    latency={"direct": {"10": 1}, "retried": {"20": 98, "300": 1}},
+)
+
+
+def test_the_first_columns_are_the_contract():
+    assert list(table.COLUMNS) == CONTRACT
+    assert list(table.frame([TRIAL]).columns)[: len(CONTRACT)] == CONTRACT
+
+
+def test_one_row_by_hand():
+    row = table.row(TRIAL)
+    assert row["window_ns"] == 2 * 10**9
+    assert row["cpu_ns"] == 10**9
+    assert row["faults"] == 400
+    assert row["faults_per_s"] == pytest.approx(200.0)
+    assert row["faults_per_cpu_s"] == pytest.approx(400.0)
+    assert row["mapped_bytes_per_s"] == pytest.approx((399 * 2**21 + 4096) / 2)
+    assert (row["worker_faults_min"], row["worker_faults_max"]) == (100, 300)
+    assert row["mmap_lock_reads"] == 401
+    assert row["mmap_lock_writes"] == 16
+    assert row["writer_ops"] == 7
+    assert row["flags"] == "skew loaded"
+    assert row["skew"] == pytest.approx(4 * 10**7 / (2 * 10**9))
+    assert (row["p50_ns"], row["p99_ns"]) == (20, 20)
+    assert row["max_ns"] >= 300
+    assert (row["vmas"], row["files"], row["machine"]) == ("private", "shared", "threads")
+    assert row["vma_lock_success"] is None
+    assert row["cpu_ns_per_fault"] == pytest.approx(2.5e6)
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])
+def test_only_ok_has_a_rate(status):
+    row = table.row(replace(TRIAL, status=status))
+    rates = [c for c in row if c.endswith("_per_s") or c in ("p50_ns", "max_ns", "parks_per_1000")]
+    assert all(row[c] is None for c in rates)
+    assert row["faults"] == 400
+
+
+@settings(max_examples=50)
+@given(st.lists(trials(), max_size=4))
+def test_any_trials_make_a_table_and_a_csv_of_the_same_rows(some):
+    df = table.frame(some)
+    assert len(df) == len(some)
+    buffer = io.StringIO()
+    table.to_csv(some, buffer.write)
+    rows = list(csv.DictReader(io.StringIO(buffer.getvalue())))
+    assert [r["trial_id"] for r in rows] == list(df["trial_id"])
+    for row, trial in zip(rows, some, strict=True):
+        faults = trial.worker.get("faults")
+        assert row["faults"] == ("" if faults is None else str(sum(faults)))
+        assert row["status"] == trial.status
+    rates = df["faults_per_s"].dropna()
+    assert np.isfinite(rates).all()
+    assert (rates >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+cmd", "-2+3", "@SUM(A1)", "\tx", "\rx", '=HYPERLINK("http://x")']
+)
+def test_no_cell_is_a_formula(cell):
+    hostile = replace(TRIAL, spec=replace(SPEC, kernel=cell, cost=cell), message=cell)
+    buffer = io.StringIO()
+    table.to_csv([hostile], buffer.write)
+    (row,) = csv.DictReader(io.StringIO(buffer.getvalue(), newline=""))
+    for name in ("kernel", "cost", "message"):
+        assert row[name] == "'" + cell.replace("\r", " ")
+
+
+def test_the_dash_stays_a_dash():
+    buffer = io.StringIO()
+    table.to_csv([replace(TRIAL, spec=replace(SPEC, threads=1, vmas=1))], buffer.write)
+    (row,) = csv.DictReader(io.StringIO(buffer.getvalue()))
+    assert row["vmas"] == "-"
+
+
+def test_no_trials_make_an_empty_table():
+    assert list(table.frame([]).columns)[: len(CONTRACT)] == CONTRACT
+    buffer = io.StringIO()
+    table.to_csv([], buffer.write)
+    assert buffer.getvalue().startswith(",".join(CONTRACT))
+
+
+def test_integers_stay_exact():
+    big = 2**53 + 1
+    spec = replace(SPEC, threads=1, vmas=1, writers=0)
+    trial = Trial(spec, Status.OK, worker={"faults": [big], "window_ns": [1], "cpu_ns": [big]})
+    assert table.frame([trial])["faults"].iloc[0] == big

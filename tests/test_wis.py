@@ -1,0 +1,70 @@
+"""will-it-scale's CSV, read as its postprocess.py reads it: columns by position."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from faultbench import wis
+from faultbench.errors import DataError
+from faultbench.model import Handler, Path, Status, Trial, TrialSpec
+from faultbench.rules import resolve
+
+
+def trial(threads, rate, path=Path.DIRECT, *, repeat=0, **changes):
+    spec = TrialSpec(
+        "threads", "v6.6", path, resolve(None, path), Handler.EXT4,
+        threads=threads, vmas=changes.pop("vmas", threads), repeat=repeat, **changes,
+    )  # fmt: skip
+    window = 10**9
+    each = [rate // threads] * threads
+    return Trial(
+        spec,
+        Status.OK,
+        worker={"faults": each, "window_ns": [window] * threads, "cpu_ns": [window] * threads},
+        cpus=tuple(range(threads)),
+    )
+
+
+def postprocess(text):
+    """Read as runtest.py's companion does: a header, then numbers by position."""
+    header, *rows = csv.reader(io.StringIO(text))
+    assert header == "tasks,processes,processes_idle,threads,threads_idle,linear".split(",")
+    return [(int(r[0]), int(r[1]), float(r[2]), int(r[3]), float(r[4]), int(r[5])) for r in rows]
+
+
+def test_one_series():
+    some = [trial(n, 1000 * n, repeat=r) for n in (1, 2, 4) for r in range(3)]
+    (series,) = wis.series(some)
+    assert postprocess(series.csv()) == [
+        (0, 0, 100.0, 0, 100.0, 0),
+        (1, -1, 0.0, 1000, 0.0, 1000),
+        (2, -1, 0.0, 2000, 0.0, 2000),
+        (4, -1, 0.0, 4000, 0.0, 4000),
+    ]
+
+
+def test_own_address_spaces_are_processes():
+    some = [trial(1, 1000), trial(2, 1800, vmas=2), trial(2, 2000, vmas=2, mms=2)]
+    (series,) = wis.series(some)
+    assert postprocess(series.csv())[2] == (2, 2000, 0.0, 1800, 0.0, 2000)
+
+
+def test_one_worker_begins_both_series():
+    some = [trial(1, 1000), trial(2, 1500, vmas=1), trial(2, 1900, vmas=2)]
+    shared, private = sorted(wis.series(some), key=lambda s: s.threads[2].rate)
+    assert [p.rate for p in shared.threads.values()] == [1000, 1500]
+    assert [p.rate for p in private.threads.values()] == [1000, 1900]
+    assert shared.slug != private.slug
+
+
+def test_paths_are_series_and_direct_comes_first():
+    some = [trial(1, 900, Path.RETRY), trial(1, 1000, Path.DIRECT)]
+    assert [s.slug for s in wis.series(some)] == ["direct", "retry"]
+
+
+def test_failed_trials_are_left_out():
+    bad = replace(trial(1, 1000), status=Status.INVARIANT)
+    with pytest.raises(DataError, match="nothing to export"):
+        wis.series([bad])
