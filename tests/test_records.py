@@ -91,8 +91,7 @@ def test_a_bit_flip_at_every_byte_is_found(written):
             written.write_bytes(flipped)
             try:
                 results = records.read(written)
-            except DataError as error:
-                assert "\n" not in str(error)
+            except DataError:
                 continue
             # Only the newline at the end may go unnoticed as an error: the line is then torn.
             assert at == len(whole) - 1
@@ -261,7 +260,11 @@ def test_a_full_disk_keeps_what_was_finished(written):
     root = Path(__file__).parent.parent
     env = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
     done = subprocess.run(
-        [sys.executable, "-c", script, str(written)], env=env, capture_output=True, text=True
+        [sys.executable, "-c", script, str(written)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "finished trials are kept" in done.stdout, done.stderr
     assert written.read_bytes() == before

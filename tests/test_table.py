@@ -18,7 +18,7 @@ trial_id,machine,kernel,path,handler,order,access,vmas,files,mms,writers,threads
 faults_per_s,faults_per_cpu_s,mapped_bytes_per_s,vma_lock_success,vma_lock_abort,vma_lock_retry,vma_lock_miss,
 mmap_lock_reads,mmap_lock_writes,mmap_lock_read_contended,mmap_lock_read_wait_ns,parks,huge_fault_calls,fallbacks,no_vma,writer_ops,
 worker_faults_min,worker_faults_max,p50_ns,p99_ns,p999_ns,max_ns
-""".replace("\n", "").split(",")  # fmt: skip  # noqa: E501
+""".replace("\n", "").split(",")  # fmt: skip
 
 SPEC = TrialSpec(
     "threads", "v6.6", Path.RETRY, resolve(None, Path.RETRY), Handler.EXT4,

@@ -29,6 +29,7 @@ from faultbench.rules import (
     check_combination,
     knobs_label,
     resolve,
+    sharing_agrees,
 )
 from faultbench.topology import Topology
 
@@ -72,7 +73,10 @@ def build(options: config.Options, machine: Machine, topology: Topology, cost: C
     variants = list(_variants(options, notes))
     points: dict[str, dict[str, TrialSpec]] = {}
     asked = 0
-    for base in _points(options, machine, cost, threads):
+    bases = list(_points(options, machine, cost, threads))
+    if "vmas" not in options.raw:  # its default gives way to what --files and --mms ask for
+        bases = [base for base in bases if sharing_agrees(base)] or bases
+    for base in bases:
         for variant in variants:
             asked += 1
             if asked * options.repeats > MAX_TRIALS:

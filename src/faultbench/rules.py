@@ -206,6 +206,11 @@ def _objections(spec: TrialSpec) -> Iterable[str]:
     yield from _sharing(spec)
 
 
+def sharing_agrees(spec: TrialSpec) -> bool:
+    """Return whether workers that share a VMA agree on its file and address space."""
+    return not any(_sharing(spec))
+
+
 def _sharing(spec: TrialSpec) -> Iterable[str]:
     """Yield an objection where workers that share a VMA would differ in file or mm."""
     for name, count in (("files", spec.files), ("mms", spec.mms)):
