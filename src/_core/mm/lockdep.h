@@ -17,12 +17,11 @@
 	X(DAX_SRCU,	"dax_srcu")						\
 	X(S_WRITERS,	"sb_start_pagefault")					\
 	X(INVALIDATE_LOCK, "invalidate_lock")					\
-	X(DAX_ENTRY,	"dax_entry")						\
 	X(HANDLE,	"jbd2_handle")						\
+	X(DAX_ENTRY,	"dax_entry")						\
 	X(I_MMAP_RWSEM,	"i_mmap_rwsem")						\
 	X(ILOCK,	"ilock")						\
 	X(L_CILP,	"log_commit")						\
-	X(RCU,		"rcu")							\
 	X(J_STATE_LOCK,	"j_state_lock")						\
 	X(I_ES_LOCK,	"i_es_lock")						\
 	X(PAGE_TABLE_LOCK, "page_table_lock")					\
@@ -130,18 +129,26 @@ FB_INLINE bool fb_holds(const struct fb_worker *w, uint32_t class_, const void *
 	return false;
 }
 
-FB_INLINE void fb_acquired(struct fb_worker *w, uint32_t class_, const void *obj, bool shared)
+/* A trylock cannot deadlock, so it may be nested anywhere (vmf_anon_prepare does). */
+FB_INLINE void fb_try_acquired(struct fb_worker *w, uint32_t class_, const void *obj, bool shared)
 {
 	if (!FB_CHECKED_BUILD)
 		return;
 	fb_event(w, shared ? FB_EVENT_ACQUIRE_SHARED : FB_EVENT_ACQUIRE, class_, obj);
 	if (fb_holds(w, class_, obj))
 		fb_violate(w, CHECK_DOUBLE_ACQUIRE);
+	if (w->nr_held < FB_HELD_MAX)
+		w->held[w->nr_held++] = (struct fb_held){ class_, shared, obj };
+}
+
+FB_INLINE void fb_acquired(struct fb_worker *w, uint32_t class_, const void *obj, bool shared)
+{
+	if (!FB_CHECKED_BUILD)
+		return;
 	for (uint32_t i = 0; i < w->nr_held; i++)
 		if (w->held[i].class_ > class_)
 			fb_violate(w, CHECK_ORDER);
-	if (w->nr_held < FB_HELD_MAX)
-		w->held[w->nr_held++] = (struct fb_held){ class_, shared, obj };
+	fb_try_acquired(w, class_, obj, shared);
 }
 
 FB_INLINE void fb_try_failed(struct fb_worker *w, uint32_t class_, const void *obj)

@@ -16,7 +16,7 @@
 #include "sync/qrwlock.h"
 #include "sync/qspinlock.h"
 #include "sync/rcuwait.h"
-#include "sync/rwsem.h"
+#include "sync/rwsem_any.h"
 #include "sync/srcu.h"
 
 #define FB_LINE_OF(type, field) (offsetof(type, field) / FB_CACHELINE)
@@ -35,7 +35,7 @@ struct mm_struct {
 	uint32_t	map_count;
 	struct fb_spinlock page_table_lock;
 	uint64_t	_pad1;
-	struct fb_rwsem	mmap_lock;
+	struct fb_rwsem_any mmap_lock;
 	uint64_t	mmlist[2];
 	uint32_t	mm_lock_seq;
 	uint32_t	_pad2;

@@ -5,7 +5,8 @@
  *	task: magazine (its own, no shared line) ── batches of 8 ──► depot (spinlock) ──► never used objects
  *
  * The kernel's slabs and page lists are per CPU over a locked node list; without the magazine every table allocation
- * would bounce a line that the kernel does not have. Objects are indices, so a magazine holds no pointer into the arena.
+ * would bounce a line that the kernel does not have. Unlike sync's fb_pool no link lies in a free object: a free VMA keeps
+ * its poison and a free table its zeros, so nothing is filled twice.
  */
 #ifndef FB_MM_SLAB_H
 #define FB_MM_SLAB_H
@@ -60,7 +61,7 @@ static void fb_depot_give(const struct fb_cache *c, const uint32_t *from, uint32
 /* Returns an index, or FB_NO_OBJECT when the cache and the depot are empty. The caller sets the object's contents. */
 static uint32_t fb_cache_alloc_index(struct fb_worker *w, uint32_t cache)
 {
-	struct fb_magazine *m = &w->mag[cache];
+	struct fb_slab_mag *m = &w->mag[cache];
 
 	if (m->nr == 0) {
 		uint32_t batch[FB_SLAB_BATCH];
@@ -77,9 +78,9 @@ static uint32_t fb_cache_alloc_index(struct fb_worker *w, uint32_t cache)
 
 static void fb_cache_free_index(struct fb_worker *w, uint32_t cache, uint32_t index)
 {
-	struct fb_magazine *m = &w->mag[cache];
+	struct fb_slab_mag *m = &w->mag[cache];
 
-	if (m->nr == FB_MAGAZINE) {
+	if (m->nr == FB_SLAB_MAG) {
 		fb_depot_give(&w->t->cache[cache], &m->index[0], FB_SLAB_BATCH, w->me);
 		m->nr -= FB_SLAB_BATCH;
 		for (uint32_t i = 0; i < m->nr; i++)
@@ -121,7 +122,7 @@ static void fb_deferred_free_one(struct fb_worker *w)
 /* Free what no reader can still see. Cookies are in order, so the first that is not over ends the round. */
 static void fb_rcu_reap(struct fb_worker *w)
 {
-	while (w->deferred_nr > 0 && fb_rcu_elapsed(w->me, w->deferred[w->deferred_head].cookie))
+	while (w->deferred_nr > 0 && fb_rcu_elapsed(w->me->rcu, w->deferred[w->deferred_head].cookie, w->me))
 		fb_deferred_free_one(w);
 }
 
@@ -132,11 +133,11 @@ static void fb_call_rcu(struct fb_worker *w, uint32_t cache, uint32_t index)
 
 	fb_rcu_reap(w);
 	while (w->deferred_nr == FB_DEFERRED) {
-		fb_rcu_wait(w->me, w->deferred[w->deferred_head].cookie);
+		fb_synchronize_rcu(w->me);
 		fb_rcu_reap(w);
 	}
 	d = &w->deferred[(w->deferred_head + w->deferred_nr++) % FB_DEFERRED];
-	d->cookie = fb_rcu_snapshot(w->me);
+	d->cookie = fb_rcu_snapshot(w->me->rcu);
 	d->cache = cache;
 	d->index = index;
 }

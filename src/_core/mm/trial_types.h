@@ -33,7 +33,7 @@ struct fb_counters {
 enum { FB_HIST_SUB_BITS = 7, FB_HIST_SUB = 1 << FB_HIST_SUB_BITS, FB_HIST_BUCKETS = FB_HIST_SUB * 36 };
 
 /* A cache of equal objects in the arena: per-task magazines over a locked depot, as slab and the page lists are. */
-enum { FB_SLAB_BATCH = 8, FB_MAGAZINE = 2 * FB_SLAB_BATCH, FB_DEFERRED = 512 };
+enum { FB_SLAB_BATCH = 8, FB_SLAB_MAG = 2 * FB_SLAB_BATCH, FB_DEFERRED = 512 };
 enum { FB_CACHE_NODE, FB_CACHE_TABLE, FB_CACHE_VMA, FB_CACHE_COUNT };
 
 struct fb_depot {			/* in the arena */
@@ -49,9 +49,9 @@ struct fb_cache {			/* constant */
 	uint64_t	size;
 	uint32_t	count;
 };
-struct fb_magazine {
+struct fb_slab_mag {
 	uint32_t	nr;
-	uint32_t	index[FB_MAGAZINE];
+	uint32_t	index[FB_SLAB_MAG];
 	uint64_t	allocs, frees;
 };
 struct fb_deferred {			/* freed when the grace period that began at `cookie` is over */
@@ -85,7 +85,7 @@ struct fb_trial {
 	uint64_t	rules;
 	const struct vm_operations_struct *vm_ops;
 	uint64_t	cost[STEP_COUNT];	/* ns of busy work per step */
-	uint32_t	vma_lock, handler, order, access, writer_op, mutant;
+	uint32_t	vma_lock, rwsem, handler, order, access, writer_op, mutant;
 	uint32_t	entry_shift;	/* log2 of the bytes of one entry of the trial's order */
 	uint32_t	overlap, recheck;	/* recheck: look at the entry first, as the MMU does */
 	uint32_t	sample_shift;
@@ -122,7 +122,7 @@ struct fb_worker {
 	uint32_t	*hist;		/* OUTCOME_COUNT * FB_HIST_BUCKETS, or NULL */
 	/* writers */
 	uint64_t	ops, ops_open, mmap_lock_writes, writes_open, wait_ns_max;
-	struct fb_magazine mag[FB_CACHE_COUNT];
+	struct fb_slab_mag mag[FB_CACHE_COUNT];
 	struct fb_deferred deferred[FB_DEFERRED];
 	uint32_t	deferred_head, deferred_nr;
 	/* checked builds */
