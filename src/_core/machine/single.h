@@ -81,6 +81,7 @@ FB_INLINE void fb_prefetchw(const void *p) { (void)fb_single_shadow(p); }
 
 /* Time moves by 1 ns at each look, by fb_work's amount, and to the end of a sleep: the same in every process. */
 FB_INLINE uint64_t fb_now(void) { return ++fb_single_turns; }
+FB_INLINE uint64_t fb_cpu_ns(void) { return fb_single_turns; }
 FB_INLINE void fb_work(uint64_t ns) { fb_single_turns += ns; }
 
 FB_INLINE bool fb_poll_u64(struct fb_task *me, const uint64_t *p, uint64_t old, uint64_t deadline)

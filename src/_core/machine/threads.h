@@ -68,6 +68,7 @@ FB_INLINE uint64_t fb_clock(clockid_t which)
 }
 
 FB_INLINE uint64_t fb_now(void) { return fb_clock(CLOCK_MONOTONIC); }
+FB_INLINE uint64_t fb_cpu_ns(void) { return fb_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 /*
  * Spin, then let others run, then sleep a little: with more threads than CPUs the one waited for may need this CPU.

@@ -7,50 +7,6 @@ mmap_lock goes through the `rwsem=` knob; every other rwsem is the kernel's algo
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
 
-cdef extern from "sync/rwsem.h" nogil:
-    bint fb_down_read(fb_rwsem *s, fb_task *me) noexcept
-    bint fb_down_read_trylock(fb_rwsem *s, fb_task *me) noexcept
-    void fb_up_read(fb_rwsem *s, fb_task *me) noexcept
-    bint fb_down_write(fb_rwsem *s, fb_task *me) noexcept
-    void fb_up_write(fb_rwsem *s, fb_task *me) noexcept
-    void fb_rwsem_init(fb_rwsem *s) noexcept
-    bint fb_rwsem_at_rest(const fb_rwsem *s) noexcept
-    bint fb_rwsem_is_write_locked(const fb_rwsem *s) noexcept
-    void fb_schedule(fb_task *me, uint64_t timeout_ns) noexcept
-
-cdef extern from "sync/rwsem_any.h" nogil:
-    bint fb_any_down_read(fb_rwsem_any *s, int kind, fb_task *me) noexcept
-    bint fb_any_down_read_trylock(fb_rwsem_any *s, int kind, fb_task *me) noexcept
-    void fb_any_up_read(fb_rwsem_any *s, int kind, fb_task *me) noexcept
-    bint fb_any_down_write(fb_rwsem_any *s, int kind, fb_task *me) noexcept
-    void fb_any_up_write(fb_rwsem_any *s, int kind, fb_task *me) noexcept
-    void fb_any_downgrade_write(fb_rwsem_any *s, int kind, fb_task *me) noexcept
-
-cdef extern from "sync/percpu_rwsem.h" nogil:
-    void fb_percpu_down_read(fb_percpu_rwsem *s, fb_task *me) noexcept
-    void fb_percpu_up_read(fb_percpu_rwsem *s, fb_task *me) noexcept
-
-cdef extern from "sync/srcu.h" nogil:
-    uint32_t fb_srcu_read_lock(fb_srcu *s, fb_task *me) noexcept
-    void fb_srcu_read_unlock(fb_srcu *s, uint32_t idx, fb_task *me) noexcept
-
-cdef extern from "sync/qspinlock.h" nogil:
-    void fb_spin_lock(fb_spinlock *l, fb_task *me) noexcept
-    void fb_spin_unlock(fb_spinlock *l) noexcept
-    bint fb_spin_is_locked(const fb_spinlock *l) noexcept
-
-cdef extern from "sync/qrwlock.h" nogil:
-    void fb_read_lock(fb_qrwlock *l, fb_task *me) noexcept
-    void fb_read_unlock(fb_qrwlock *l) noexcept
-    void fb_write_lock(fb_qrwlock *l, fb_task *me) noexcept
-    void fb_write_unlock(fb_qrwlock *l) noexcept
-
-cdef extern from "sync/rcu.h" nogil:
-    void fb_rcu_read_lock(fb_task *me) noexcept
-    void fb_rcu_read_unlock(fb_task *me) noexcept
-    void fb_rcu_online(fb_task *me) noexcept
-    void fb_rcu_offline(fb_task *me) noexcept
-
 cdef extern from "mm/lockdep.h" nogil:
     const bint FB_CHECKED_BUILD
     bint FB_MUTANT(fb_worker *w, int m) noexcept

@@ -30,7 +30,7 @@ struct mm_struct {
 	uint64_t	mm_mt;			/* root of the VMA tree; RCU, written under mmap_lock */
 	uint64_t	pgd;			/* the top table; constant */
 	uint64_t	mm_id;			/* which address space; constant */
-	uint64_t	_pad0[8];
+	uint64_t	_pad0[9];
 	uint64_t	pgtables_bytes;
 	uint32_t	map_count;
 	struct fb_spinlock page_table_lock;
@@ -84,6 +84,7 @@ _Static_assert(FB_LINE_OF(struct vm_area_struct, inline_lock) == FB_LINE_OF(stru
 	       "an inline lock bounces what faults read");
 _Static_assert(sizeof(struct fb_rwsem) == 40, "KMEM_CACHE(vma_lock) packs 40-byte objects");
 
+#define FB_MAP_BASE (1ull << 36)	/* first address of a mapping */
 #define FB_VMA_POISON 0x6b6b6b6b6b6b6b6bull	/* POISON_FREE: until 6.14 nobody may read this in a VMA */
 
 /*

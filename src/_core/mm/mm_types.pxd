@@ -3,63 +3,23 @@
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-cdef extern from "sync/atomic.h" nogil:
-    const int FB_RELAXED
-    const int FB_ACQUIRE
-    const int FB_RELEASE
-    const int FB_ACQ_REL
-    const int FB_WINDOW_WARMUP
-    const int FB_WINDOW_OPEN
-    const int FB_WINDOW_CLOSED
-    cdef struct fb_task_shared:
-        pass
-    cdef struct fb_task:
-        uint32_t id
-        int32_t cpu
-        fb_task_shared *sh
-        fb_task *all
-        uint32_t nr
-        uint32_t kind
-        void *arg
-        uint64_t parks
-        uint64_t contended
-        uint64_t wait_ns
-    uint32_t fb_load_u32(const uint32_t *p, int mo) noexcept
-    void fb_store_u32(uint32_t *p, uint32_t v, int mo) noexcept
-    uint32_t fb_fetch_add_u32(uint32_t *p, uint32_t v, int mo) noexcept
-    uint64_t fb_load_u64(const uint64_t *p, int mo) noexcept
-    void fb_store_u64(uint64_t *p, uint64_t v, int mo) noexcept
-    uint64_t fb_fetch_add_u64(uint64_t *p, uint64_t v, int mo) noexcept
-    void fb_prefetchw(const void *p) noexcept
-    uint64_t fb_now() noexcept
-    uint64_t fb_cpu_now(fb_task *me) noexcept
-    void fb_work(uint64_t ns) noexcept
-    int fb_window(fb_task *me) noexcept
-    bint fb_park(fb_task *me, uint64_t timeout_ns) noexcept
-    void fb_unpark(fb_task *t) noexcept
-    bint fb_likely(bint x) noexcept
-    bint fb_unlikely(bint x) noexcept
+from _core.sync.atomic cimport *
+from _core.sync.percpu_rwsem cimport *
+from _core.sync.qrwlock cimport *
+from _core.sync.qspinlock cimport *
+from _core.sync.rcu cimport *
+from _core.sync.rcuwait cimport *
+from _core.sync.refcount cimport *
+from _core.sync.rwsem cimport *
+from _core.sync.rwsem_any cimport *
+from _core.sync.srcu cimport *
+from _core.sync.task cimport *
 
 cdef extern from "mm/mm_types.h" nogil:
-    cdef struct fb_rwsem:
-        uint64_t count
-        uint64_t owner
-    cdef struct fb_rwsem_any:
-        pass
-    cdef struct fb_spinlock:
-        uint32_t val
-    cdef struct fb_qrwlock:
-        pass
-    cdef struct fb_rcuwait:
-        pass
-    cdef struct fb_percpu_rwsem:
-        pass
-    cdef struct fb_srcu:
-        pass
-
     const int FB_MM_SIZE
     const int FB_TREE_FANOUT
     const uint64_t FB_VMA_POISON
+    const uint64_t FB_MAP_BASE
 
     cdef struct mm_struct:
         uint64_t mm_mt

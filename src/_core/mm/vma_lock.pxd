@@ -18,19 +18,6 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
 from _core.mm.locks cimport *
 
-cdef extern from "sync/refcount.h" nogil:
-    cdef struct fb_refcount:
-        pass
-    bint fb_refcount_inc_not_zero_limited_acquire(fb_refcount *r, uint32_t *old, uint32_t limit) noexcept
-    bint fb_refcount_add_not_zero(fb_refcount *r, uint32_t n) noexcept
-    uint32_t fb_refcount_sub_return(fb_refcount *r, uint32_t n) noexcept
-    void fb_refcount_set_release(fb_refcount *r, uint32_t n) noexcept
-    uint32_t fb_refcount_read(const fb_refcount *r) noexcept
-
-cdef extern from "sync/rcuwait.h" nogil:
-    void fb_rcuwait_wait_u32(fb_rcuwait *rw, uint32_t *p, uint32_t want, fb_task *me) noexcept
-    void fb_rcuwait_wake(fb_rcuwait *rw) noexcept
-
 cdef enum:
     VMA_LOCK_OFFSET = 0x40000000    # added to vm_refcnt by a writer that keeps readers out
     VMA_REF_LIMIT = VMA_LOCK_OFFSET - 1
@@ -59,7 +46,7 @@ cdef inline bint vma_poisoned(const vm_area_struct *vma) noexcept nogil:
 cdef inline int vma_start_read(fb_worker *w, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
     """Read-lock a VMA found under RCU, or say why not. Never sleeps."""
     cdef uint32_t old
-    cdef fb_rwsem *sem
+    cdef fb_rwsem *sem = NULL
     # Both relaxed: a wrong "locked" costs a detour, a wrong "unlocked" is caught below.
     if fb_load_u32(&vma.vm_lock_seq, FB_RELAXED) == fb_load_u32(&mm.mm_lock_seq, FB_RELAXED):
         return VMA_LOCKED

@@ -35,6 +35,7 @@
  *	void	 fb_unpark(struct fb_task *t);	release: what was written before it is seen after the park
  *	bool	 fb_task_on_cpu(const struct fb_task *t);	not parked (for owner spinning)
  *	uint64_t fb_now(void);			ns: CLOCK_MONOTONIC, or virtual time
+ *	uint64_t fb_cpu_ns(void);		ns this task has been on a CPU
  *	void	 fb_work(uint64_t ns);		busy, private work: touches no shared line
  *	void	 fb_step(struct fb_task *me, int step, const void *obj);	what the fault is doing from here on (mm/steps.h):
  *						nothing on threads, me->on_step in checked, attribution in virtual

@@ -57,6 +57,7 @@ cdef extern from "sync/atomic.h" nogil:
     void fb_unpark(fb_task *t)
     bint fb_task_on_cpu(const fb_task *t)
     uint64_t fb_now()
+    uint64_t fb_cpu_ns()
     void fb_work(uint64_t ns)
     void fb_step(fb_task *me, int step, const void *obj)
     int fb_window(fb_task *me)

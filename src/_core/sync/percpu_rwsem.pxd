@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t
 from _core.sync.task cimport fb_task
 
 cdef extern from "sync/percpu_rwsem.h" nogil:
-    struct fb_percpu_rwsem
+    struct fb_percpu_rwsem:
+        pass
     uint32_t FB_PERCPU_SLOTS
 
     void fb_percpu_rwsem_init(fb_percpu_rwsem *s, uint32_t slot)

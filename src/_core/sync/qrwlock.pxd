@@ -3,7 +3,8 @@
 from _core.sync.task cimport fb_task
 
 cdef extern from "sync/qrwlock.h" nogil:
-    struct fb_qrwlock
+    struct fb_qrwlock:
+        pass
 
     void fb_read_lock(fb_qrwlock *l, fb_task *me)
     void fb_read_unlock(fb_qrwlock *l)

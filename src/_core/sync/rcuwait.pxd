@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.sync.task cimport fb_task
 
 cdef extern from "sync/rcuwait.h" nogil:
-    struct fb_rcuwait
+    struct fb_rcuwait:
+        pass
 
     void fb_rcuwait_wait_u32(fb_rcuwait *w, uint32_t *p, uint32_t want, fb_task *me)
     void fb_rcuwait_wait_u64(fb_rcuwait *w, uint64_t *p, uint64_t want, fb_task *me)

@@ -7,7 +7,8 @@ cdef extern from "sync/rwsem_any.h" nogil:
     int FB_RWSEM_NAIVE
     int FB_RWSEM_PTHREAD
 
-    struct fb_rwsem_any
+    struct fb_rwsem_any:
+        pass
 
     int fb_any_init(fb_rwsem_any *s, int kind)
     void fb_any_destroy(fb_rwsem_any *s, int kind)

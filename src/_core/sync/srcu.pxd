@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t
 from _core.sync.task cimport fb_task
 
 cdef extern from "sync/srcu.h" nogil:
-    struct fb_srcu
+    struct fb_srcu:
+        pass
 
     void fb_srcu_init(fb_srcu *s, uint32_t slot)
     uint32_t fb_srcu_read_lock(fb_srcu *s, fb_task *me)
