@@ -1,6 +1,7 @@
 """Figures as PNG and SVG; the only code that imports matplotlib."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,19 +27,29 @@ def sweep_figures(
     ``df`` is the table of ``trials`` (needed for latency by outcome). Raises ``DataError`` when
     no trial has a rate, ``OutputError`` when a figure cannot be written.
     """
+    from faultbench.analysis import steps  # noqa: PLC0415
     from faultbench.analysis.frame import checked  # noqa: PLC0415 - scipy is slow to load
     from faultbench.analysis.latency import by_outcome  # noqa: PLC0415
-    from faultbench.plots import counters, latency, scalability  # noqa: PLC0415
+    from faultbench.analysis.ledger import on_threads  # noqa: PLC0415
+    from faultbench.plots import counters, latency, lines, scalability  # noqa: PLC0415
+    from faultbench.plots import ledger as ledgers  # noqa: PLC0415
     from faultbench.plots import surface as surfaces  # noqa: PLC0415
     from faultbench.plots.facets import Context  # noqa: PLC0415
 
     context = context or Context()
     kept, notes = checked(df, metric)
-    context = Context(context.cpus, context.models, [*context.notes, *(f"{n}." for n in notes)])
+    context = replace(context, notes=[*context.notes, *(f"{n}." for n in notes)])
     written = scalability.draw(kept, out_prefix, context, metric)
     written += counters.draw(kept, out_prefix, context)
     if trials:
         written += latency.draw(by_outcome(trials, kept), out_prefix, context)
+    trials = list(trials)
+    kept_ids = set(kept["trial_id"])
+    mine = [t for t in trials if t.trial_id in kept_ids]
+    entries = [*on_threads(kept), *steps.ledgers(mine, kept)]
+    if entries:
+        written += ledgers.draw(entries, out_prefix, context)
+    written += lines.draw(steps.hottest(mine), out_prefix, context)
     grid = kept.groupby("machine")[["threads", "writers"]].nunique()
     if (grid >= 3).all(axis=1).any():
         written += surfaces.draw(kept, out_prefix, context, metric)

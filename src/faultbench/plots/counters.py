@@ -32,7 +32,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
         return []  # imported results, or a kernel that does not count
     column = line_column(df)
     names = line_names(df, column)
-    panels = list(facets(spread(df), column))
+    panels = list(facets(spread(df), column))[: context.most_panels]
     bars: list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]] = []
     for facet in panels:
         counts = sorted({int(n) for n in facet.rows["threads"]})
@@ -110,7 +110,7 @@ def _page(
         style.caption(
             made, titled("Where the faults went", [f for f, _ in bars], context), foot, handles
         )
-        return style.save(made, target)
+        return style.save(made, target, context.formats)
 
 
 def _bar(axes: Sequence[Axes], at: float, name: str, events: "pd.Series[float]") -> None:

@@ -22,6 +22,8 @@ class Context:
     cpus: int | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    formats: Sequence[str] = ("png", "svg")
+    most_panels: int | None = None
 
 
 @dataclass(frozen=True)

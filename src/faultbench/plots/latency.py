@@ -32,7 +32,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     most = int(table["threads"].astype(int).max())
     table = spread(table[table["threads"].astype(int).isin([1, most])])
     table = table[table["threads"].astype(int) == most]
-    panels = list(facets(table, line_column(table)))
+    panels = list(facets(table, line_column(table)))[: context.most_panels]
     written = []
     for page, start in enumerate(range(0, len(panels), PER_PAGE)):
         chosen = panels[start : start + PER_PAGE]
@@ -59,7 +59,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
             style.caption(
                 made, titled("Latency by outcome", chosen, context), foot, _handles(table)
             )
-            written += style.save(made, stem(prefix, "latency", page))
+            written += style.save(made, stem(prefix, "latency", page), context.formats)
     return written
 
 

@@ -40,7 +40,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
         compared = None  # one path only: rates without a ratio
     table = spread(compared.table) if compared else None
     wide = spread(df)
-    panels = list(facets(wide, column))
+    panels = list(facets(wide, column))[: context.most_panels]
     names = line_names(df, column)
     written = []
     for page, start in enumerate(range(0, len(panels), PER_PAGE)):
@@ -96,7 +96,7 @@ def _page(
         title = titled(_title(names, column), chosen, context)
         lines = [f"{about}.", *foot, *context.notes]
         style.caption(made, title, lines, legend_handles(names))
-        return style.save(made, target)
+        return style.save(made, target, context.formats)
 
 
 def _title(names: list[str], column: str) -> str:

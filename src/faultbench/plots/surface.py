@@ -73,7 +73,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
             foot.insert(0, f"{NEVER_RELEASED}.")
         title = f"{last} / {first} over workers and writers"
         style.caption(made, titled(title, panels, context), foot)
-        return style.save(made, stem(prefix, "surface"))
+        return style.save(made, stem(prefix, "surface"), context.formats)
 
 
 def _norm(ratios: "pd.Series[float]") -> TwoSlopeNorm:

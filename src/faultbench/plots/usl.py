@@ -62,7 +62,7 @@ def draw(
             foot.append(f"{name}: {summary(fit)}")
             foot += [f"   {w}" for w in fit.warnings]
         style.caption(made, "Universal Scalability Law", [*foot, *context.notes])
-        return style.save(made, stem(prefix, "usl"))
+        return style.save(made, stem(prefix, "usl"), context.formats)
 
 
 def summary(fit: Usl) -> str:

@@ -1,0 +1,163 @@
+"""The exact ledger of virtual time: where every picosecond of the workers went, step by step.
+
+A virtual trial records, per step of the path (a kernel function), the workers' time in it and how
+much of that they were stalled for a cache line, spinning, or asleep. ``src/_core/DESIGN.md``
+describes the record.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from faultbench.analysis.frame import is_virtual, key_columns
+from faultbench.analysis.ledger import Ledger, Part
+from faultbench.model import Trial
+
+# What a step's busy time is for, by kernel function.
+OWN = {
+    "second VMA look-up": ("find_vma", "lock_vma_under_rcu"),
+    "second walk": (
+        "__handle_mm_fault", "__pud_alloc", "__pmd_alloc", "__pte_alloc", "create_huge_pud",
+        "create_huge_pmd", "wp_huge_pud", "wp_huge_pmd", "huge_pmd_set_accessed",
+        "__split_huge_pmd", "handle_pte_fault", "do_fault", "filemap_map_pages",
+    ),
+    "VMA-lock pair, in vain on retry": ("vma_start_read", "vma_end_read"),
+    "mmap_lock pair": ("lock_mm_and_find_vma", "mmap_read_unlock"),
+}  # fmt: skip
+MMAP_LOCK = OWN["mmap_lock pair"]
+# Where waiting goes when mmap_lock no longer takes it.
+NEXT = {
+    "vma_lock": OWN["VMA-lock pair, in vain on retry"],
+    "invalidate_lock": ("filemap_invalidate_lock_shared",),
+    "i_pages": ("grab_mapping_entry", "dax_insert_entry", "dax_unlock_entry"),
+    "ptl": ("insert_pfn", "insert_pfn_pmd", "insert_pfn_pud"),
+    "ILOCK or i_es_lock": ("iomap_begin",),
+    "journal": ("jbd2__journal_start", "jbd2_journal_stop"),
+}
+OUTSIDE = ("refill",)  # not on the faults' clock
+KINDS = ("busy", "stalled", "spinning", "asleep")
+
+
+def of_trial(trial: Trial) -> pd.DataFrame | None:
+    """Return ns per fault by step (index) and ``KINDS`` (columns); None: nothing recorded."""
+    recorded = trial.extra.get("steps")
+    faults = trial.total("faults")
+    if not recorded or not faults:
+        return None
+    rows = {}
+    for name, values in _rows(recorded):
+        total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
+        rows[name] = (total - stalled - spinning - asleep, stalled, spinning, asleep)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(KINDS))
+
+
+def _rows(recorded: Any) -> Iterable[tuple[str, list[float]]]:
+    """Yield (kernel function, [time, stalled, spinning, asleep] in ps)."""
+    if isinstance(recorded, Mapping):
+        for name, values in recorded.items():
+            if isinstance(values, Mapping):
+                keys = ("ps", "wait_ps", "spin_ps", "parked_ps")
+                yield str(name), [float(values.get(k, 0)) for k in keys]
+            else:
+                yield str(name), [float(v) for v in (*values, 0, 0, 0)][:4]
+    else:
+        for row in recorded:
+            yield str(row[0]), [float(v) for v in (*row[1:], 0, 0, 0)][:4]
+
+
+def ledgers(
+    trials: Iterable[Trial], df: pd.DataFrame, a: str = "retry", b: str = "direct"
+) -> list[Ledger]:
+    """Return the exact ledger of every simulated case of both paths; repeats are averaged."""
+    keys = key_columns(df, without=("path",))
+    index = df.drop_duplicates("trial_id").set_index("trial_id")
+    found: dict[tuple[str, ...], dict[str, list[pd.DataFrame]]] = {}
+    named: dict[tuple[str, ...], dict[str, object]] = {}
+    for trial in trials:
+        if trial.status != "ok" or not is_virtual(trial.spec.machine) or trial.spec.path is None:
+            continue
+        steps = of_trial(trial)
+        if steps is None or trial.trial_id not in index.index:
+            continue
+        row = index.loc[trial.trial_id]
+        case = tuple(str(row[k]) for k in keys)
+        named[case] = {k: row[k] for k in keys}
+        found.setdefault(case, {}).setdefault(trial.spec.path.value, []).append(steps)
+    made = []
+    for case, paths in found.items():
+        if a in paths and b in paths:
+            one, two = (sum_up(paths[p]) for p in (a, b))
+            made.append(_ledger(named[case], one, two, a, b))
+    return made
+
+
+def sum_up(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the mean over the repeats; a step that a repeat lacks took no time in it."""
+    steps = sorted(set().union(*(p.index for p in parts)))
+    total = sum(p.reindex(steps, fill_value=0.0) for p in parts)
+    mean: pd.DataFrame = total / len(parts)  # type: ignore[assignment]
+    return mean
+
+
+def _ledger(
+    case: dict[str, object], one: pd.DataFrame, two: pd.DataFrame, a: str, b: str
+) -> Ledger:
+    steps = [s for s in sorted({*one.index, *two.index}) if s not in OUTSIDE]
+    delta = one.reindex(steps, fill_value=0.0) - two.reindex(steps, fill_value=0.0)
+    waits = list(KINDS[1:])
+    parts: list[Part] = []
+    used: set[tuple[str, str]] = set()
+
+    def take(name: str, chosen: Iterable[str], kinds: list[str], source: str) -> None:
+        here = [s for s in chosen if s in delta.index]
+        used.update((s, k) for s in here for k in kinds)
+        parts.append(Part(name, float(delta.loc[here, kinds].to_numpy().sum()), source=source))
+
+    for name, functions in OWN.items():
+        take(name, functions, ["busy"], "busy time of " + ", ".join(functions[:2]))
+    take("waiting behind readers", MMAP_LOCK, ["stalled"], "mmap_lock's line in other CPUs' hands")
+    take("waiting behind writers", MMAP_LOCK, ["spinning"], "spinning in mmap_lock's slow path")
+    take("parking", MMAP_LOCK, ["asleep"], "asleep in mmap_lock's queue")
+    for name, functions in NEXT.items():
+        take(f"waiting moved to {name}", functions, waits, "stalled, spinning, asleep there")
+    rest = [s for s in steps if any((s, k) not in used for k in KINDS)]
+    left = sum(float(delta.loc[s, k]) for s in rest for k in KINDS if (s, k) not in used)
+    parts.append(Part("all other steps", left, source="handler and entry code"))
+    total = Part("difference in virtual time", float(delta.to_numpy().sum()), source="exact")
+    return Ledger(case, a, b, total, parts, exact=True)
+
+
+def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
+    """Return the lines waited for most on ``path`` at the most workers of each simulated case.
+
+    Columns: machine, handler, vmas, threads, writers, name, wait_ns (per fault), fetches and
+    transfers per fault; hottest first within a case, repeats averaged.
+    """
+    rows = []
+    for trial in trials:
+        spec = trial.spec
+        faults = trial.total("faults")
+        recorded = trial.extra.get("lines")
+        if trial.status != "ok" or spec.path != path or not recorded or not faults:
+            continue
+        for line in recorded:
+            rows.append(
+                {
+                    "machine": spec.machine, "kernel": spec.kernel, "handler": spec.handler_label,
+                    "vmas": spec.vmas_label, "threads": spec.threads, "writers": spec.writers,
+                    "path": path, "name": str(line["name"]),
+                    "wait_ns": float(line["wait_ps"]) / 1000 / faults,
+                    "transfers": (float(line["transfers"]) + float(line["fetches"])) / faults,
+                }
+            )  # fmt: skip
+    if not rows:
+        return pd.DataFrame()
+    keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
+    table = (
+        pd.DataFrame(rows).groupby([*keys, "name"], as_index=False)[["wait_ns", "transfers"]].mean()
+    )
+    most = table.groupby(keys[:-1])["threads"].transform("max")
+    return table[table["threads"] == most].sort_values(
+        [*keys, "wait_ns"], ascending=[True] * len(keys) + [False], ignore_index=True
+    )

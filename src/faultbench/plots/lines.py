@@ -1,0 +1,59 @@
+"""The hottest cache lines of a simulated case: where its CPUs waited."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from faultbench.plots import style
+from faultbench.plots.facets import Context, stem
+
+TOP, PER_PAGE = 8, 6
+
+
+def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
+    """Write bars of waiting per fault by line, from ``analysis.steps.hottest``; none if empty."""
+    if table.empty:
+        return []
+    keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
+    groups = list(table.groupby(keys, sort=False))[:PER_PAGE]
+    columns = min(2, len(groups))
+    rows = -(-len(groups) // columns)
+    with style.styled():
+        made = style.figure(max(6.4, 6.6 * columns), 2.6 * rows + 1.3)
+        axes = made.subplots(rows, columns, squeeze=False).ravel()
+        for ax, (values, part) in zip(axes, groups, strict=False):
+            where = dict(zip(keys, values, strict=True))
+            top = part.head(TOP)
+            at = range(len(top))
+            ax.barh(at, top["wait_ns"], 0.7, color=style.PATH_LINES["direct"].colour)
+            for y, (ns, moved) in enumerate(zip(top["wait_ns"], top["transfers"], strict=True)):
+                ax.annotate(
+                    f"{ns:.3g} ns, {moved:.2f} moves", (ns, y), xytext=(3, 0),
+                    textcoords="offset points", va="center", fontsize=7.5,
+                )  # fmt: skip
+            ax.set_yticks(list(at), [_short(str(n)) for n in top["name"]])
+            ax.set_ylim(TOP - 0.5 if len(top) > 3 else 3.5, -0.5)
+            ax.set_xlim(0, max(float(top["wait_ns"].max()), 1e-3) * 1.45)
+            ax.grid(visible=False, axis="y")
+            ax.set_xlabel("ns waited per fault")
+            ax.set_title(
+                f"SIMULATED · {where['handler']} · {where['path']} · vmas {where['vmas']} · "
+                f"{where['threads']} workers, {where['writers']} writers",
+                loc="left",
+            )
+            style.simulated(ax)
+        for ax in axes[len(groups) :]:
+            ax.remove()
+        models = sorted({context.models.get(str(m), str(m)) for m in table["machine"].unique()})
+        foot = [
+            "Time that CPUs stood still until a line arrived, per fault, and how often the line "
+            "moved. A name lists the fields that share the line.",
+            style.CLAIMS_NOT,
+            *context.notes,
+        ]
+        style.caption(made, "Hottest lines — SIMULATED: " + "; ".join(models), foot)
+        return style.save(made, stem(prefix, "lines"), context.formats)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 44 else name[:42] + "…"
