@@ -47,7 +47,9 @@ def test_plot_writes_and_names_its_figures(results, tmp_path):
     done = run("plot", results, "-o", tmp_path / "fig")
     names = {line.rsplit("/", 1)[1] for line in done.stdout.split()}
     assert names == {
-        f"fig-{n}.{e}" for n in ("scalability", "counters", "latency") for e in ("png", "svg")
+        f"fig-{n}.{e}"
+        for n in ("scalability", "counters", "latency", "ledger")
+        for e in ("png", "svg")
     }
     assert {p.name for p in tmp_path.iterdir()} == names
 

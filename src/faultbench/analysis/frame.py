@@ -4,7 +4,7 @@
 asked of the trial (machine, handler, threads, …) and never of the name of the file it came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,11 +137,26 @@ def is_virtual(machine: object) -> bool:
     return str(machine).startswith("virtual")
 
 
-def describe(keys: "pd.DataFrame", row: int = 0, ignore: Sequence[str] = ()) -> str:
+def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
+    """Return the columns that tell cases apart: more than one value, ``-`` (no choice) aside."""
+    return [
+        c
+        for c in keys.columns
+        if c not in ignore and len({str(v) for v in keys[c]} - {"-", ""}) > 1
+    ]
+
+
+def describe(keys: pd.DataFrame, row: int = 0, ignore: Sequence[str] = ()) -> str:
     """Return the case in words, naming only what differs between the cases of ``keys``."""
-    varying = [c for c in keys.columns if c not in ignore and keys[c].nunique() > 1]
-    shown = varying or [c for c in ("handler", "order", "threads") if c in keys.columns]
-    return " ".join(label(c, keys[c].iloc[row]) for c in shown)
+    shown = telling(keys, ignore)
+    if len(keys) == 1 or not shown:
+        shown = [c for c in ("handler", "order", "vmas", "writers", "threads") if c in keys.columns]
+    return in_words({c: keys[c].iloc[row] for c in shown})
+
+
+def in_words(values: Mapping[str, object]) -> str:
+    """Return ``ext4 · vmas shared · 1 writer``; what was no choice (``-``) goes without saying."""
+    return " · ".join(label(c, v) for c, v in values.items() if str(v) not in ("-", ""))
 
 
 def label(column: str, value: object) -> str:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from faultbench.analysis.frame import PATHS, is_virtual, kernel_order, key_columns, label, natural
+from faultbench.analysis.frame import (
+    PATHS,
+    in_words,
+    is_virtual,
+    kernel_order,
+    key_columns,
+    natural,
+    telling,
+)
 
 SHARES = ("vmas", "files", "mms")
 
@@ -75,16 +83,17 @@ def facets(df: pd.DataFrame, column: str) -> Iterator[Facet]:
     if not keys:
         yield Facet(_common(df), {}, df, is_virtual(df["machine"].iloc[0]))
         return
+    shown = telling(df[keys])
     groups = df.groupby(keys, sort=False, dropna=False)
     for values, rows in sorted(groups, key=lambda g: [natural(v) for v in g[0]]):
         where = dict(zip(keys, values, strict=True))
-        title = " · ".join(label(k, v) for k, v in where.items())
+        title = in_words({k: v for k, v in where.items() if k in shown}) or _common(rows)
         yield Facet(title, where, rows, is_virtual(rows["machine"].iloc[0]))
 
 
 def _common(df: pd.DataFrame) -> str:
     shown = [c for c in ("handler", "order", "vmas", "writers") if c in df.columns]
-    return " · ".join(label(c, df[c].iloc[0]) for c in shown)
+    return in_words({c: df[c].iloc[0] for c in shown})
 
 
 def select(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch
 
@@ -50,7 +51,6 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
         made = style.figure(10.2, 0.62 * len(shown) + 3.4)
         ax = made.add_subplot()
         seen: dict[str, tuple[str, str]] = {}
-        reach = 0.0
         for y, entry in enumerate(shown):
             ends = {True: 0.0, False: 0.0}
             parts = [(p.name, p.ns) for p in entry.parts] + [("residual", entry.residual)]
@@ -67,12 +67,11 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             ax.plot([entry.total.ns] * 2, [y - 0.42, y + 0.42], color=style.INK, linewidth=2)
             if entry.total.low == entry.total.low:
                 ax.plot([entry.total.low, entry.total.high], [y, y], color=style.INK, linewidth=1)
-            reach = max(reach, *(abs(e) for e in ends.values()))
             word = f"{entry.total.ns:.0f} ns, residual {entry.residual:.0f}"
+            end = max(ends[True], entry.total.ns, float(np.nan_to_num(entry.total.high)))
             ax.annotate(
-                word, (max(ends[True], entry.total.ns, 0), y), xytext=(6, 0),
-                textcoords="offset points", va="center", fontsize=8,
-            )  # fmt: skip
+                word, (end, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
+            )
         low, high = ax.get_xlim()
         ax.set_xlim(low, high + 0.22 * (high - low))
         ax.axvline(0, color=style.INK, linewidth=0.9)

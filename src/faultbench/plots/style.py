@@ -210,20 +210,25 @@ def caption(made: Figure, title: str, lines: Sequence[str], handles: Sequence[Ar
     """Title the figure, put its legend under the title and what a reader must know at its foot."""
     width = max(40, int(made.get_figwidth() * 15.5))
     head = "\n".join(textwrap.wrap(title, int(width * 0.62)))
-    rows = -(-len(handles) // 3) if made.get_figwidth() < 8 else -(-len(handles) // 5)
+    columns = _legend_columns([str(h.get_label()) for h in handles], made.get_figwidth())
+    rows = -(-len(handles) // columns)
     # The blank lines keep the legend's place; constrained layout knows of no legend under a title.
-    made.suptitle(
-        head + "\n" * (rows + 1 if rows else 0), fontsize=11.5, fontweight="bold", x=0.01, ha="left"
-    )
+    blank = "\n" * (rows + 1 if rows else 0)
+    made.suptitle(head + blank, fontsize=11.5, fontweight="bold", x=0.01, ha="left")
     if handles:
+        top = 1 - (0.08 + 0.19 * (1 + head.count("\n"))) / made.get_figheight()
         made.legend(
-            handles=list(handles),
-            loc="upper left",
-            bbox_to_anchor=(
-                0.002,
-                1 - (0.08 + 0.19 * (1 + head.count("\n"))) / made.get_figheight(),
-            ),
-            ncols=min(len(handles), 3 if made.get_figwidth() < 8 else 5),
+            handles=list(handles), loc="upper left", bbox_to_anchor=(0.002, top), ncols=columns
         ).set_in_layout(False)
     text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
     made.supxlabel(text, fontsize=8, color=MUTED, x=0.01, ha="left")
+
+
+def _legend_columns(labels: Sequence[str], inches: float) -> int:
+    """Return how many columns a legend may have: matplotlib fills them one after another."""
+    for columns in range(min(len(labels), 6), 1, -1):
+        tall = -(-len(labels) // columns)
+        widest = [max(map(len, labels[i : i + tall])) for i in range(0, len(labels), tall)]
+        if sum(0.75 + 0.068 * chars for chars in widest) < inches - 0.1:
+            return columns
+    return 1
