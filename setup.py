@@ -19,12 +19,15 @@ DEPENDS = sorted(
     for p in root.rglob(ext)
 )
 
+# The virtual machine's parts behind machine/virtual.h.
+SIMULATOR = ("virtual", "sched", "coherence", "distance", "access", "simlog", "fibers")
+
 # name -> (macros, extra C sources)
 EXTENSIONS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "threads": ([("FB_MACHINE_THREADS", "1")], []),
     "checked": ([("FB_MACHINE_THREADS", "1"), ("FB_CHECKED", "1")], []),
     "single": ([("FB_MACHINE_SINGLE", "1"), ("FB_CHECKED", "1")], []),
-    "virtual": ([("FB_MACHINE_VIRTUAL", "1")], [str(CORE / "machine/virtual.c")]),
+    "virtual": ([("FB_MACHINE_VIRTUAL", "1")], [str(CORE / "machine" / f"{name}.c") for name in SIMULATOR]),
     "kernel": ([], []),
 }
 

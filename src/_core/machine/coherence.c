@@ -15,86 +15,23 @@
 
 #include <string.h>
 
-static inline struct fbv_line *line_at(uint32_t n) { return fbv_touch(n); }
-static inline uint64_t *copies_of(uint32_t n) { return fbv.copies + (size_t)n * fbv.words; }
-
 static inline bool has_copy(const struct fbv_cpu *c, uint32_t n)
 {
-	return copies_of(n)[c->id / 64] >> (c->id % 64) & 1;
+	return fbv_copies_of(n)[c->id / 64] >> (c->id % 64) & 1;
 }
 
 static bool can_load(const struct fbv_cpu *c, uint32_t n, uint64_t t)
 {
-	const struct fbv_line *l = line_at(n);
+	const struct fbv_line *l = fbv_touch(n);
 
 	return has_copy(c, n) && (t < l->depart || !l->taking);
 }
 
 static bool can_write(const struct fbv_cpu *c, uint32_t n, uint64_t t)
 {
-	const struct fbv_line *l = line_at(n);
+	const struct fbv_line *l = fbv_touch(n);
 
 	return l->owner == c->id && t < l->depart;
-}
-
-static uint64_t distance(const struct fbv_cpu *a, const struct fbv_cpu *b)
-{
-	return a->core == b->core ? sim.m.core : a->l3 == b->l3 ? sim.m.l3 : a->socket == b->socket ? sim.m.socket :
-	       sim.m.remote;
-}
-
-uint64_t fbv_shortest_transfer(void)
-{
-	uint64_t least = FBV_NEVER;
-
-	for (uint32_t i = 1; i < sim.nr; i++) {
-		uint64_t t = distance(&sim.cpu[i - 1], &sim.cpu[i]);	/* neighbours are nearest: CPUs are sorted */
-
-		t -= t * sim.m.in_flight / 1000;
-		if (t < least)
-			least = t;
-	}
-	return least == FBV_NEVER ? 0 : least;
-}
-
-/* Copies of the line among CPUs [from, to), without c's. */
-static bool others_in(const struct fbv_cpu *c, uint32_t n, uint32_t from, uint32_t to)
-{
-	const uint64_t *bits = copies_of(n);
-
-	for (uint32_t w = from / 64; w * 64 < to; w++) {
-		uint64_t mask = ~(uint64_t)0;
-
-		if (w == from / 64)
-			mask &= ~(uint64_t)0 << from % 64;
-		if (to - w * 64 < 64)
-			mask &= ((uint64_t)1 << (to - w * 64)) - 1;
-		if (w == c->id / 64u)
-			mask &= ~((uint64_t)1 << c->id % 64);
-		if (bits[w] & mask)
-			return true;
-	}
-	return false;
-}
-
-static uint64_t nearest_copy(const struct fbv_cpu *c, uint32_t n)
-{
-	if (sim.m.cpus_per_core > 1 && others_in(c, n, c->core_from, c->core_to))
-		return sim.m.core;
-	if (others_in(c, n, c->l3_from, c->l3_to))
-		return sim.m.l3;
-	return others_in(c, n, c->socket_from, c->socket_to) ? sim.m.socket : sim.m.remote;
-}
-
-static uint64_t farthest_copy(const struct fbv_cpu *c, uint32_t n)
-{
-	if (others_in(c, n, 0, c->socket_from) || others_in(c, n, c->socket_to, sim.nr))
-		return sim.m.remote;
-	if (others_in(c, n, c->socket_from, c->l3_from) || others_in(c, n, c->l3_to, c->socket_to))
-		return sim.m.socket;
-	if (others_in(c, n, c->l3_from, c->core_from) || others_in(c, n, c->core_to, c->l3_to))
-		return sim.m.l3;
-	return sim.m.core;
 }
 
 /* Send the line to r's CPU; returns when it arrives. */
@@ -108,15 +45,15 @@ static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t 
 	if (l->owner == c->id)
 		return t;
 	if (l->owner != FBV_NONE) {
-		takes = distance(&sim.cpu[l->owner], c);
+		takes = fbv_distance(&sim.cpu[l->owner], c);
 	} else if (r->kind == FBV_SHARED) {
-		return has_copy(c, r->line) ? t : t + nearest_copy(c, r->line);
+		return has_copy(c, r->line) ? t : t + fbv_nearest_copy(c, r->line);
 	} else {
 		uint32_t others = l->copies - (uint32_t)has_copy(c, r->line);
 
 		if (!others)
 			return t;
-		takes = farthest_copy(c, r->line) + sim.m.invalidate * (others - 1);
+		takes = fbv_farthest_copy(c, r->line) + sim.m.invalidate * (others - 1);
 	}
 	flight = takes * sim.m.in_flight / 1000;
 	kept = l->have + sim.m.residency + flight;
@@ -138,7 +75,7 @@ static uint32_t choose(const struct fbv_line *l, uint32_t *before)
 	if (sim.request[l->head - 1].bypassed >= sim.m.bypass)
 		return chosen;
 	for (uint32_t prev = FBV_NO_REQUEST, i = l->head; i; prev = i, i = sim.request[i - 1].next) {
-		uint64_t d = distance(&sim.cpu[l->owner], &sim.cpu[sim.request[i - 1].cpu]);
+		uint64_t d = fbv_distance(&sim.cpu[l->owner], &sim.cpu[sim.request[i - 1].cpu]);
 
 		if (d < best) {
 			best = d;
@@ -179,7 +116,7 @@ static void serve(struct fbv_line *l, uint64_t t)
 static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t)
 {
 	struct fbv_request *r = &c->request[slot];
-	struct fbv_line *l = line_at(n);
+	struct fbv_line *l = fbv_touch(n);
 	uint32_t i = (uint32_t)(r - sim.request) + 1;
 
 	*r = (struct fbv_request){.issued = t, .line = n, .cpu = c->id, .kind = (uint8_t)kind, .busy = 1};
@@ -267,7 +204,7 @@ bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 		if (e->at > t || !can_write(c, e->line, t))
 			break;
 		memcpy(e->p, &e->value, e->bytes);	/* little endian: the low bytes */
-		last = line_at(e->line);
+		last = fbv_touch(e->line);
 		c->store_first = c->store_first + 1 == sim.m.store_buffer ? 0 : c->store_first + 1;
 		c->stores--;
 	}
@@ -312,7 +249,7 @@ void fbv_unwatch(struct fbv_cpu *c)
 	if (c->watch_prev)
 		sim.cpu[c->watch_prev - 1].watch_next = c->watch_next;
 	else
-		line_at(c->line)->watchers = c->watch_next;
+		fbv_touch(c->line)->watchers = c->watch_next;
 	if (c->watch_next)
 		sim.cpu[c->watch_next - 1].watch_prev = c->watch_prev;
 }
@@ -321,8 +258,8 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 {
 	struct fbv_request *r = &c->request[slot];
 	uint32_t n = r->line;
-	struct fbv_line *l = line_at(n);
-	uint64_t *bits = copies_of(n);
+	struct fbv_line *l = fbv_touch(n);
+	uint64_t *bits = fbv_copies_of(n);
 	uint16_t counting = fbv_counting(c);
 	bool go = c->state == FBV_WAITING && c->slot == slot;
 
@@ -367,7 +304,7 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 {
 	uint32_t n = c->request[slot].line;
-	struct fbv_line *l = line_at(n);
+	struct fbv_line *l = fbv_touch(n);
 
 	c->request[slot].busy = 0;
 	if (can_write(c, n, t) || pending(c, n) != sim.slots)

@@ -37,6 +37,18 @@ enum fb_pattern {
 	FB_PATTERN_COUNT
 };
 
+static inline const char *const *fb_pattern_names(void)
+{
+	static const char *const names[] = {
+#define X(name) #name,
+		FB_PATTERNS(X)
+#undef X
+		NULL,
+	};
+
+	return names;
+}
+
 struct fb_pattern_lines {
 	_Alignas(FB_LINE_PAIR) uint64_t word;
 	_Alignas(FB_LINE_PAIR) uint64_t flag;

@@ -112,6 +112,8 @@ static inline struct fbv_line *fbv_touch(uint32_t n)
 	return &fbv.lines[n];
 }
 
+static inline uint64_t *fbv_copies_of(uint32_t n) { return fbv.copies + (size_t)n * fbv.words; }
+
 /* Of a CPU that may be the running one, whose part of the state is in `fbv`. */
 static inline uint16_t fbv_counting(const struct fbv_cpu *c) { return c == sim.self ? fbv.counting : c->counting; }
 
@@ -138,9 +140,15 @@ static inline void fbv_set_limit(void)
 }
 
 FBV_HIDDEN void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot);
-FBV_HIDDEN struct fbv_event fbv_pop(void);
 FBV_HIDDEN void fbv_block(void);	/* run others until an event says that this CPU goes on */
+FBV_HIDDEN struct fbv_cpu *fbv_next(void);	/* the CPU that goes on next, now the running one; NULL: deadlock */
 FBV_HIDDEN void fbv_order(void);	/* … until every earlier event has happened */
+
+/* distance.c: in ps */
+FBV_HIDDEN uint64_t fbv_distance(const struct fbv_cpu *a, const struct fbv_cpu *b);
+FBV_HIDDEN uint64_t fbv_nearest_copy(const struct fbv_cpu *c, uint32_t n);
+FBV_HIDDEN uint64_t fbv_farthest_copy(const struct fbv_cpu *c, uint32_t n);
+FBV_HIDDEN uint64_t fbv_shortest_transfer(void);
 
 /* coherence.c: each returns whether the CPU may go on at `t`. */
 FBV_HIDDEN bool fbv_attempt(struct fbv_cpu *c, uint64_t t);
@@ -148,7 +156,6 @@ FBV_HIDDEN bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t);
 FBV_HIDDEN bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t);
 FBV_HIDDEN void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
 FBV_HIDDEN void fbv_unwatch(struct fbv_cpu *c);
-FBV_HIDDEN uint64_t fbv_shortest_transfer(void);
 
 enum fbv_log_type { FBV_LOG_STEP, FBV_LOG_LOAD, FBV_LOG_STORE, FBV_LOG_RMW, FBV_LOG_PREFETCHW, FBV_LOG_ARRIVE,
 		    FBV_LOG_PARK, FBV_LOG_UNPARK, FBV_LOG_WAKE };

@@ -44,6 +44,19 @@ struct fbv_machine {
 #undef X
 };
 
+/* Their names, NULL at the end. */
+static inline const char *const *fbv_figure_names(void)
+{
+	static const char *const names[] = {
+#define X(name) #name,
+		FBV_FIGURES(X)
+#undef X
+		NULL,
+	};
+
+	return names;
+}
+
 /* What one CPU did in its window. Times in ps. */
 struct fbv_cpu_report {
 	uint64_t hits, fetches, transfers, waits, wait, spin, parked;

@@ -1,149 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The virtual machine's CPUs: whose turn it is, sleeping and waking, a run from start to end. See virtual.h, sim.h. */
+/* The virtual machine's CPUs: sleeping and waking, windows, a run from start to end. See virtual.h, sim.h. */
 #include "machine/sim.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-FBV_HIDDEN struct fbv_sim sim;
-
-/* ---- the event queue: a heap of four children a node ---- */
-
-void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot)
-{
-	uint64_t key = fbv_key(ps, cpu);
-	uint32_t i = sim.events++;
-
-	if (fb_unlikely(sim.events > sim.events_max)) {
-		uint32_t more = sim.events_max ? 2 * sim.events_max : 1024;
-		struct fbv_event *heap = realloc(sim.heap, more * sizeof(*heap));
-
-		if (!heap)
-			abort();	/* a few KiB; nothing sensible is left to do */
-		sim.heap = heap;
-		sim.events_max = more;
-	}
-	while (i) {
-		uint32_t up = (i - 1) / 4;
-
-		if (sim.heap[up].key <= key)
-			break;
-		sim.heap[i] = sim.heap[up];
-		i = up;
-	}
-	sim.heap[i] = (struct fbv_event){key, sim.cpu[cpu].generation, (uint16_t)cpu, (uint8_t)type, (uint8_t)slot};
-}
-
-struct fbv_event fbv_pop(void)
-{
-	struct fbv_event first = sim.heap[0], last = sim.heap[--sim.events];
-	uint32_t i = 0, n = sim.events;
-
-	for (;;) {
-		uint32_t child = 4 * i + 1, least = child, end = child + 4 < n ? child + 4 : n;
-
-		if (child >= n)
-			break;
-		for (uint32_t k = child + 1; k < end; k++)
-			if (sim.heap[k].key < sim.heap[least].key)
-				least = k;
-		if (last.key <= sim.heap[least].key)
-			break;
-		sim.heap[i] = sim.heap[least];
-		i = least;
-	}
-	sim.heap[i] = last;
-	return first;
-}
-
-/* ---- whose turn it is ---- */
-
-static void save(struct fbv_cpu *c)
-{
-	c->now = fbv.now;
-	c->hits = fbv.hits;
-	c->since = fbv.since;
-	c->step = fbv.step;
-	c->counting = fbv.counting;
-	c->work_count = fbv.work_count;
-}
-
-static void load(struct fbv_cpu *c, uint64_t t)
-{
-	sim.self = c;
-	c->state = FBV_RUNNING;
-	fbv.now = t > c->now ? t : c->now;
-	fbv.cpu = c->id;
-	fbv.bit = (uint64_t)1 << c->id % 64;
-	fbv.word = c->id / 64u;
-	fbv.hits = c->hits;
-	fbv.since = c->since;
-	fbv.step = c->step;
-	fbv.counting = c->counting;
-	fbv.step_ps = c->step_ps;
-	fbv.work_count = c->work_count;
-	fbv.work_key = fbv_mix(sim.seed + c->id * 0xd1342543de82ef95u);
-	fbv_set_limit();
-}
-
-/* Let things happen in order of time until a CPU may go on; NULL when nothing can happen any more. */
-static struct fbv_cpu *next(void)
-{
-	sim.self = NULL;
-	while (sim.events) {
-		struct fbv_event e = fbv_pop();
-		struct fbv_cpu *c = &sim.cpu[e.cpu];
-		uint64_t t = e.key >> FBV_CPU_BITS;
-		bool go = false;
-
-		switch (e.type) {
-		case FBV_EVENT_GO:
-			go = e.generation == c->generation;
-			break;
-		case FBV_EVENT_ATTEMPT:
-			go = fbv_attempt(c, t);
-			break;
-		case FBV_EVENT_STORES:
-			go = fbv_advance_stores(c, t);
-			break;
-		case FBV_EVENT_PREFETCH:
-			fbv_issue_prefetch(c, e.slot, t);
-			break;
-		case FBV_EVENT_ARRIVE:
-			go = fbv_arrive(c, e.slot, t);
-			break;
-		}
-		if (go) {
-			load(c, t);
-			return c;
-		}
-	}
-	sim.error = EDEADLK;
-	return NULL;
-}
-
-void fbv_block(void)
-{
-	struct fbv_cpu *me = sim.self, *c;
-
-	save(me);
-	c = next();
-	if (c != me)
-		fb_fiber_switch(&me->fiber, c ? &c->fiber : &sim.home);
-}
-
-void fbv_order(void)
-{
-	struct fbv_cpu *c = sim.self;
-
-	if (fbv_in_order())
-		return;
-	c->state = FBV_ORDERING;
-	c->generation++;
-	fbv_push(fbv.now, c->id, FBV_EVENT_GO, 0);
-	fbv_block();
-}
+/* ---- sleeping and waking ---- */
 
 static void drain(void)
 {
@@ -152,8 +15,6 @@ static void drain(void)
 	if (!fbv_attempt(sim.self, fbv.now))
 		fbv_block();
 }
-
-/* ---- sleeping and waking ---- */
 
 bool fb_park(struct fb_task *me, uint64_t timeout_ns)
 {
@@ -277,9 +138,8 @@ static void fiber_main(void)
 	if (c->task->id < sim.run->nr_workers && !--sim.workers_left)
 		sim.run->closed_ns = fb_now();
 	sim.live--;
-	save(c);
 	if (sim.live) {
-		struct fbv_cpu *other = next();
+		struct fbv_cpu *other = fbv_next();
 
 		fb_fiber_switch(&c->fiber, other ? &other->fiber : &sim.home);
 	}
@@ -363,7 +223,7 @@ int fb_machine_run(struct fb_run *run)
 	err = set_up(run);
 	if (!err) {
 		run->open_ns = sim.open_ps / 1000;
-		first = next();
+		first = fbv_next();
 		fb_fiber_switch(&sim.home, &first->fiber);
 		err = sim.live ? sim.error : 0;
 		if (run->duration_ns && (!run->closed_ns || run->closed_ns > sim.close_ps / 1000))

@@ -1,0 +1,19 @@
+# Small workloads over the seam (machine/patterns.h).
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from _core.sync.arena cimport fb_arena
+
+cdef extern from "machine/patterns.h" nogil:
+    struct fb_pattern_run:
+        int pattern
+        uint32_t nr
+        const int32_t *cpus
+        uint64_t turns, warmup_ns, duration_ns, inside_ns, outside_ns
+        uint64_t *done
+        uint64_t *failed
+        uint64_t *ns
+        uint64_t *parks
+        uint64_t guarded
+    const char *const *fb_pattern_names()
+    int fb_pattern_run_all "fb_pattern_run"(
+        fb_pattern_run *r, void (*report)(void *arg, fb_arena *a) noexcept, void *arg)
