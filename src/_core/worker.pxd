@@ -26,6 +26,7 @@ cdef inline void window_open(fb_worker *w) noexcept nogil:
     w.ops_open = w.ops
     w.writes_open = w.mmap_lock_writes
     w.opened = 1
+    fb_count(w.me, True)
     if FB_CHECKED_BUILD:
         w.trace_on = w.trace_max != 0
     w.cpu_start = fb_cpu_ns()
@@ -33,6 +34,7 @@ cdef inline void window_open(fb_worker *w) noexcept nogil:
 
 
 cdef inline void window_close(fb_worker *w) noexcept nogil:
+    fb_count(w.me, False)
     w.end_ns = fb_now()
     w.cpu_end = fb_cpu_ns()
     w.closed = 1
@@ -57,6 +59,7 @@ cdef inline void refill(fb_worker *w) noexcept nogil:
     if FB_CHECKED_BUILD:
         tracing = w.trace_on != 0
         w.trace_on = 0
+    fb_count(w.me, False)
     fb_step(w.me, STEP_REFILL, w.mm)
     for i in range(w.entries):
         fb_rcu_read_lock(w.me)
@@ -69,6 +72,7 @@ cdef inline void refill(fb_worker *w) noexcept nogil:
         w.trace_on = tracing
     w.refill_cpu += fb_cpu_ns() - cpu
     w.refill_ns += fb_now() - began
+    fb_count(w.me, w.opened and not w.closed)
 
 
 cdef inline bint needs_fault(fb_worker *w, uint64_t addr, bint write) noexcept nogil:

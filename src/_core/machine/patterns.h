@@ -159,6 +159,7 @@ static void fb_pattern_main(struct fb_task *me)
 	struct fb_pattern_task *t = me->arg;
 	int phase = fb_window(me);
 
+	fb_count(me, phase == FB_WINDOW_OPEN);
 	t->from_ns = fb_now();
 	while (t->turns ? t->done < t->turns : phase != FB_WINDOW_CLOSED) {
 		t->done += fb_pattern_turn(me, t);
@@ -167,11 +168,13 @@ static void fb_pattern_main(struct fb_task *me)
 			if (phase == FB_WINDOW_WARMUP) {
 				t->done = t->failed = 0;
 				t->from_ns = fb_now();
+				fb_count(me, true);
 			}
 			phase = fb_window(me);
 		}
 	}
 	t->to_ns = fb_now();
+	fb_count(me, false);
 }
 
 struct fb_pattern_run {

@@ -161,6 +161,5 @@ enum fbv_log_type { FBV_LOG_STEP, FBV_LOG_LOAD, FBV_LOG_STORE, FBV_LOG_RMW, FBV_
 		    FBV_LOG_PARK, FBV_LOG_UNPARK, FBV_LOG_WAKE };
 FBV_HIDDEN void fbv_log(struct fbv_cpu *c, uint64_t ps, enum fbv_log_type type, uint32_t what, uint64_t line,
 			uint64_t wait);
-FBV_HIDDEN void fbv_count(bool on);	/* the running CPU's own window */
 
 #endif

@@ -109,6 +109,8 @@ FB_INLINE void fb_unpark(struct fb_task *t) { fb_store_u32(&t->sh->token, 1, FB_
 FB_INLINE bool fb_task_on_cpu(const struct fb_task *t) { return fb_load_u32(&t->sh->on_cpu, FB_RELAXED); }
 FB_INLINE int fb_window(struct fb_task *me) { return (void)me, (int)fb_single_window; }
 
+FB_INLINE void fb_count(struct fb_task *me, bool on) { (void)me, (void)on; }
+
 FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)
 {
 	if (me->on_step)

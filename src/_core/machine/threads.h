@@ -126,6 +126,8 @@ FB_INLINE int fb_window(struct fb_task *me)
 	return (int)__atomic_load_n(&me->machine->window, FB_RELAXED);
 }
 
+FB_INLINE void fb_count(struct fb_task *me, bool on) { (void)me, (void)on; }
+
 FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)
 {
 #ifdef FB_CHECKED

@@ -93,33 +93,27 @@ uint64_t fb_cpu_ns(void)
 
 /* ---- windows ---- */
 
-void fbv_count(bool on)
+void fb_count(struct fb_task *me, bool on)
 {
 	struct fbv_cpu *c = sim.self;
 
+	(void)me;
 	if (!c || fbv.counting == on)
 		return;
-	c->steps[fbv.step] += fbv.now - fbv.since;
+	fbv.step_ps[fbv.step] += fbv.now - fbv.since;
 	c->step_ps = fbv.step_ps = on ? c->steps : sim.no_steps;
-	if (on)
-		memset(c->steps, 0, sizeof(c->steps));
 	fbv.since = fbv.now;
 	fbv.counting = on;
 }
 
 int fb_window(struct fb_task *me)
 {
-	int phase = FB_WINDOW_OPEN;
-
 	(void)me;
 	if (!sim.self)
 		return FB_WINDOW_CLOSED;
 	if (!sim.workers_left || fbv.now >= sim.close_ps)
-		phase = FB_WINDOW_CLOSED;
-	else if (fbv.now < sim.open_ps)
-		phase = FB_WINDOW_WARMUP;
-	fbv_count(phase == FB_WINDOW_OPEN);
-	return phase;
+		return FB_WINDOW_CLOSED;
+	return fbv.now < sim.open_ps ? FB_WINDOW_WARMUP : FB_WINDOW_OPEN;
 }
 
 /* ---- a run ---- */
@@ -130,7 +124,7 @@ static void fiber_main(void)
 
 	sim.run->fn(c->task);
 	c = sim.self;
-	fbv_count(false);
+	fb_count(c->task, false);
 	drain();
 	c->state = FBV_ENDED;
 	c->on_cpu = 0;

@@ -238,6 +238,8 @@ FBV_HIDDEN bool fb_park(struct fb_task *me, uint64_t timeout_ns);
 FBV_HIDDEN void fb_unpark(struct fb_task *t);
 FBV_HIDDEN bool fb_task_on_cpu(const struct fb_task *t);
 FBV_HIDDEN int fb_window(struct fb_task *me);
+FBV_HIDDEN uint64_t fb_cpu_ns(void);	/* virtual time less what it slept */
+FBV_HIDDEN void fb_count(struct fb_task *me, bool on);
 
 FBV_HIDDEN void *fb_machine_map(size_t bytes);
 FBV_HIDDEN void fb_machine_unmap(void *p, size_t bytes);

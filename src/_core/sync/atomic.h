@@ -39,6 +39,8 @@
  *	void	 fb_work(uint64_t ns);		busy, private work: touches no shared line
  *	void	 fb_step(struct fb_task *me, int step, const void *obj);	what the fault is doing from here on (mm/steps.h):
  *						nothing on threads, me->on_step in checked, attribution in virtual
+ *	void	 fb_count(struct fb_task *me, bool on);	the task's own window: what the machine counts of it counts from here
+ *						on, or no more (virtual: lines, steps; elsewhere nothing)
  *	int	 fb_window(struct fb_task *me);	harness, not shared state: FB_WINDOW_* phase of the trial
  *
  * and for trial.pxd, which sets up and runs a trial the same way everywhere (struct fb_run: machine/run.h)

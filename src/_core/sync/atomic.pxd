@@ -60,6 +60,7 @@ cdef extern from "sync/atomic.h" nogil:
     uint64_t fb_cpu_ns()
     void fb_work(uint64_t ns)
     void fb_step(fb_task *me, int step, const void *obj)
+    void fb_count(fb_task *me, bint on)
     int fb_window(fb_task *me)
 
     struct fb_run:
