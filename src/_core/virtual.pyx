@@ -13,6 +13,8 @@ from _core.machine.simapi cimport (
     fbv_release, fbv_report_cpu, fbv_report_lines, fbv_report_log, fbv_report_steps)
 from _core.sync.arena cimport fb_arena, fb_arena_find, fb_arena_label
 
+from _core.trial cimport make_constants, make_latency_edges, run_trial_reported
+
 include "machine/patterns.pxi"
 
 LOG_TYPES = ("step", "load", "store", "rmw", "prefetchw", "arrive", "park", "unpark", "wake")
@@ -29,7 +31,15 @@ def _figure_names() -> tuple[str, ...]:
 
 FIGURES = _figure_names()
 
+ABI = 1
+CONSTANTS = make_constants()
+STEPS = {name[5:].lower(): code for name, code in CONSTANTS.items()
+         if name.startswith("STEP_") and name != "STEP_COUNT"}
+if CONSTANTS["STEP_COUNT"] > FBV_STEPS:
+    raise ImportError("machine/simapi.h: FBV_STEPS is too small")
+
 cdef bint _busy = False
+cdef bint _logging = False
 cdef uint32_t _top_lines = 0
 cdef uint32_t _workers = 0
 cdef uint32_t _tasks = 0
@@ -134,11 +144,39 @@ cdef list _log(fb_arena *a):
     return out
 
 
+cdef dict _steps(uint32_t first, uint32_t last):
+    """By step: picoseconds, of them stalled for lines, spinning, asleep; lines that came. Sums over the tasks."""
+    cdef uint64_t *sums = <uint64_t *>calloc(5 * FBV_STEPS, sizeof(uint64_t))
+    cdef dict out = {}
+    cdef uint32_t i
+    if sums == NULL:
+        raise MemoryError
+    fbv_report_steps(first, last, sums)
+    for name, code in STEPS.items():
+        i = code
+        if sums[i] or sums[4 * FBV_STEPS + i]:
+            out[name] = [sums[i], sums[FBV_STEPS + i], sums[2 * FBV_STEPS + i], sums[3 * FBV_STEPS + i],
+                         sums[4 * FBV_STEPS + i]]
+    free(sums)
+    return out
+
+
 cdef void _report(void *arg, fb_arena *a) noexcept with gil:
     out = <dict>arg
     out["cpu"] = _cpus(_tasks)
     out["lines"] = _lines(a, _top_lines)
     out["log"] = _log(a)
+
+
+cdef void _report_trial(void *arg, fb_arena *a) noexcept with gil:
+    out = <dict>arg
+    out["steps"] = _steps(0, _workers)
+    if _tasks > _workers:
+        out["writer_steps"] = _steps(_workers, _tasks)
+    if _top_lines:
+        out["lines"] = _lines(a, _top_lines)
+    if _logging:
+        out["log"] = _log(a)
 
 
 def run_pattern(pattern: str, machine: dict, cpus: list, turns: int = 0, duration_ns: int = 0, warmup_ns: int = 0,
@@ -161,3 +199,33 @@ def run_pattern(pattern: str, machine: dict, cpus: list, turns: int = 0, duratio
     finally:
         fbv_release()
         _busy = False
+
+
+def run_trial(spec: dict) -> dict:
+    """Run one trial; in and out are described in src/_core/DESIGN.md.
+
+    Beside the fields of every machine: ``machine`` (FIGURES by name, ps), ``lines`` (how many of the hottest lines to
+    report), ``log`` (how many records to keep). Raises OSError: EDEADLK when every task waits for ever.
+    """
+    global _busy, _tasks, _workers, _top_lines, _logging
+    if _busy:
+        raise RuntimeError("one simulation per process at a time")
+    _busy = True
+    extra = {}
+    try:
+        _configure(spec["machine"], spec.get("seed", 0), spec.get("log", 0))
+        _workers = spec["workers"]
+        _tasks = _workers + spec.get("writers", 0)
+        _top_lines = spec.get("lines", 0)
+        _logging = spec.get("log", 0) > 0
+        out = run_trial_reported(spec, _report_trial, <void *>extra)
+        out.update(extra)
+        return out
+    finally:
+        fbv_release()
+        _busy = False
+
+
+def latency_edges() -> list:
+    """Lower edge of each latency bucket in ns."""
+    return make_latency_edges()
