@@ -79,8 +79,10 @@ def show(trials: Sequence[Trial], cost: CostProfile) -> None:
 
     width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 120
     console = Console(width=max(width, 80), highlight=False, soft_wrap=True)
-    for line in render(trials, cost, max(width, 80)):
-        console.print(line)
+    with console.capture() as captured:  # rich would end us itself when stdout is closed
+        for line in render(trials, cost, max(width, 80)):
+            console.print(line)
+    sys.stdout.write(captured.get())
 
 
 def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]:
