@@ -55,6 +55,7 @@ setup(
         build_dir="build/cython",
         compiler_directives={
             "language_level": 3,
+            "autotestdict": False,
             "boundscheck": False,
             "wraparound": False,
             "cdivision": True,

@@ -30,16 +30,16 @@ cdef inline uint32_t tables_needed(trial_state *s) noexcept:
     if t.writers and t.writer_op == WRITER_TARGET:
         per_mapping *= 2
     return (t.nr_mappings * (per_mapping + ((size + (2 << PUD_SHIFT)) >> PGDIR_SHIFT) + 1) + 4 * t.nr_mms
-            + (s.nr + 1) * SLACK + t.writers * 512)
+            + (s.nr + 1) * SLACK + (t.writers * FB_DEFERRED_TABLES if t.writer_op == WRITER_TARGET else 0))
 
 
 cdef inline int make_arena(trial_state *s) except -1:
     """Map the arena and lay out tasks, caches and the file system's shared parts."""
     cdef fb_trial *t = &s.t
     cdef uint32_t tables = tables_needed(s)
-    cdef uint32_t vmas = t.nr_mappings + t.writers * 520 + (s.nr + 1) * SLACK
-    cdef uint32_t nodes = t.nr_mappings // 4 + 64 + (t.writers + 1) * 520 + (s.nr + 1) * SLACK + 2 * t.nr_mms
-    cdef uint64_t bytes, i
+    cdef uint32_t vmas = t.nr_mappings + t.writers * FB_DEFERRED + (s.nr + 1) * SLACK
+    cdef uint32_t nodes = t.nr_mappings // 4 + 64 + (t.writers + 1) * FB_DEFERRED + (s.nr + 1) * SLACK + 2 * t.nr_mms
+    cdef uint64_t bytes
     cdef int error
     t.lock_stride = 64 if t.vma_lock == VMA_LOCK_ALIGNED else sizeof(fb_rwsem)
     bytes = ((<uint64_t>s.nr + 2) * 2048 + sizeof(super_block) + <uint64_t>tables * (4096 + 64 + 4)
@@ -89,6 +89,10 @@ cdef inline int make_workers(trial_state *s, list cpus, uint64_t trace) except -
         w.id = i
         w.t = &s.t
         w.me = &s.tasks[i if i < s.nr else 0]
+        if i >= s.t.workers:
+            w.deferred = <fb_deferred *>calloc(FB_DEFERRED, sizeof(fb_deferred))
+            if w.deferred == NULL:
+                raise MemoryError("run_trial: no memory for what waits for a grace period")
         if i == s.nr:
             break
         s.tasks[i].cpu = cpus[i] if i < len(cpus) else -1

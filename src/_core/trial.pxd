@@ -29,6 +29,7 @@ cdef inline void trial_destroy(trial_state *s) noexcept:
         for i in range(s.nr + 1):
             free(s.workers[i].hist)
             free(s.workers[i].trace)
+            free(s.workers[i].deferred)
         free(s.workers)
     if s.t.mm != NULL:
         for i in range(s.t.nr_mms):

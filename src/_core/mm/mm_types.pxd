@@ -106,6 +106,8 @@ cdef extern from "mm/trial_types.h" nogil:
     const int FB_CACHE_VMA
     const int FB_CACHE_COUNT
     const int STEP_COUNT
+    const int FB_DEFERRED
+    const int FB_DEFERRED_TABLES
 
     cdef struct fb_counters:
         uint64_t faults
@@ -153,6 +155,8 @@ cdef extern from "mm/trial_types.h" nogil:
         uint32_t nr
         uint64_t allocs
         uint64_t frees
+    cdef struct fb_deferred:
+        uint64_t cookie
     cdef struct fb_mapping:
         mm_struct *mm
         uint64_t start
@@ -230,6 +234,7 @@ cdef extern from "mm/trial_types.h" nogil:
         uint64_t writes_open
         uint64_t wait_ns_max
         fb_slab_mag *mag
+        fb_deferred *deferred
         uint32_t deferred_nr
         uint32_t nr_held
         uint32_t violation

@@ -114,6 +114,7 @@ static void fb_deferred_free_one(struct fb_worker *w)
 
 	if (d->cache == FB_CACHE_VMA)
 		fb_vma_poison(fb_cache_object(&w->t->cache[FB_CACHE_VMA], d->index));
+	w->deferred_tables -= d->cache == FB_CACHE_TABLE;
 	fb_cache_free_index(w, d->cache, d->index);
 	w->deferred_head = (w->deferred_head + 1) % FB_DEFERRED;
 	w->deferred_nr--;
@@ -126,13 +127,18 @@ static void fb_rcu_reap(struct fb_worker *w)
 		fb_deferred_free_one(w);
 }
 
-/* call_rcu(): free `index` after a grace period. Waits for one when the list is full. */
+/*
+ * call_rcu(): free `index` after a grace period. The kernel never waits here; we do when the list is full, which with more
+ * tasks than CPUs may take some milliseconds: a task that has lost its CPU says nothing until it runs again.
+ */
 static void fb_call_rcu(struct fb_worker *w, uint32_t cache, uint32_t index)
 {
 	struct fb_deferred *d;
 
-	fb_rcu_reap(w);
-	while (w->deferred_nr == FB_DEFERRED) {
+	if (w->deferred_nr >= FB_SLAB_BATCH)
+		fb_rcu_reap(w);
+	while (w->deferred_nr == FB_DEFERRED ||
+	       (cache == FB_CACHE_TABLE && w->deferred_tables == FB_DEFERRED_TABLES)) {
 		fb_synchronize_rcu(w->me);
 		fb_rcu_reap(w);
 	}
@@ -140,6 +146,7 @@ static void fb_call_rcu(struct fb_worker *w, uint32_t cache, uint32_t index)
 	d->cookie = fb_rcu_snapshot(w->me->rcu);
 	d->cache = cache;
 	d->index = index;
+	w->deferred_tables += cache == FB_CACHE_TABLE;
 }
 
 /* Set-up and the end of a trial: nobody reads any more. */

@@ -33,7 +33,7 @@ struct fb_counters {
 enum { FB_HIST_SUB_BITS = 7, FB_HIST_SUB = 1 << FB_HIST_SUB_BITS, FB_HIST_BUCKETS = FB_HIST_SUB * 36 };
 
 /* A cache of equal objects in the arena: per-task magazines over a locked depot, as slab and the page lists are. */
-enum { FB_SLAB_BATCH = 8, FB_SLAB_MAG = 2 * FB_SLAB_BATCH, FB_DEFERRED = 512 };
+enum { FB_SLAB_BATCH = 8, FB_SLAB_MAG = 2 * FB_SLAB_BATCH, FB_DEFERRED = 4096, FB_DEFERRED_TABLES = 1024 };
 enum { FB_CACHE_NODE, FB_CACHE_TABLE, FB_CACHE_VMA, FB_CACHE_COUNT };
 
 struct fb_depot {			/* in the arena */
@@ -123,8 +123,8 @@ struct fb_worker {
 	/* writers */
 	uint64_t	ops, ops_open, mmap_lock_writes, writes_open, wait_ns_max;
 	struct fb_slab_mag mag[FB_CACHE_COUNT];
-	struct fb_deferred deferred[FB_DEFERRED];
-	uint32_t	deferred_head, deferred_nr;
+	struct fb_deferred *deferred;	/* a ring of FB_DEFERRED; writers and set-up have one */
+	uint32_t	deferred_head, deferred_nr, deferred_tables;
 	/* checked builds */
 	struct fb_held	held[FB_HELD_MAX];
 	uint32_t	nr_held;
