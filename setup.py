@@ -28,6 +28,7 @@ EXTENSIONS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "checked": ([("FB_MACHINE_THREADS", "1"), ("FB_CHECKED", "1")], []),
     "single": ([("FB_MACHINE_SINGLE", "1"), ("FB_CHECKED", "1")], []),
     "virtual": ([("FB_MACHINE_VIRTUAL", "1")], [str(CORE / "machine" / f"{name}.c") for name in SIMULATOR]),
+    "calibrate": ([("FB_MACHINE_THREADS", "1")], []),
     "kernel": ([], []),
 }
 

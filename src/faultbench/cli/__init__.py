@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("faultbench.cli.fit", "fit"),
     "export": ("faultbench.cli.export", "export"),
     "import": ("faultbench.cli.import_", "import_"),
+    "machines": ("faultbench.cli.machines", "machines"),
     "info": ("faultbench.cli.info", "info"),
 }
 
