@@ -95,8 +95,13 @@ def to_markdown(comparison: Comparison, cpu: Comparison | None = None) -> str:
     for cells in rows(comparison, cpu):
         real = cells[-1] in (stats.FASTER, stats.SLOWER)
         shown = (*cells[:-1], f"**{cells[-1]}**" if real else cells[-1])
-        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in shown) + " |")
+        lines.append("| " + " | ".join(markdown_cell(c) for c in shown) + " |")
     return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
+
+
+def markdown_cell(text: str) -> str:
+    """Return text that neither ends its cell nor becomes a tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def footnotes(comparison: Comparison) -> list[str]:

@@ -13,6 +13,7 @@ from faultbench.errors import FaultbenchError
 COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("faultbench.cli.sweep", "sweep"),
     "plot": ("faultbench.cli.plot", "plot"),
+    "report": ("faultbench.cli.report", "report"),
     "compare": ("faultbench.cli.compare", "compare"),
     "fit": ("faultbench.cli.fit", "fit"),
     "export": ("faultbench.cli.export", "export"),

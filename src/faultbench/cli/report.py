@@ -1,0 +1,68 @@
+"""``faultbench report``: one page that answers, to send."""
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from faultbench.cli._results import Loaded
+
+MOST_PANELS = 16
+
+
+class Format(StrEnum):
+    """What the page is."""
+
+    HTML = "html"
+    MARKDOWN = "markdown"
+
+
+def report(
+    file: Annotated[Path, typer.Argument(help="Results file (JSONL) of `sweep` or `import`.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Default: FILE.html; Markdown goes to stdout."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="One HTML file, or Markdown.")] = Format.HTML,
+) -> None:
+    """Write one self-contained page: the answer, how sure it is, where it comes from."""
+    from faultbench.cli._results import load, models_of, safe, say
+    from faultbench.output import replacing
+    from faultbench.report import facts, markdown, page
+
+    loaded = load(file)
+    header = loaded.results.header
+    said = facts.gather(
+        loaded.df,
+        loaded.results.trials,
+        host=header.host,
+        plan=header.plan,
+        source=header.source,
+        models=models_of(loaded.df),
+    )
+    if format is Format.MARKDOWN:
+        text = markdown.render(said)
+        if out is None:
+            print(safe(text), end="")
+            return
+    else:
+        with tempfile.TemporaryDirectory(prefix="faultbench-") as folder:
+            text = page.render(said, _figures(loaded, Path(folder)))
+    target = out if out is not None else file.with_suffix(".html")
+    with replacing(target) as stream:
+        stream.write(text)
+    say(f"wrote {target}")
+
+
+def _figures(loaded: "Loaded", folder: Path) -> list[Path]:
+    from dataclasses import replace
+
+    from faultbench.cli._results import context_of
+    from faultbench.plots import sweep_figures
+
+    context = replace(context_of(loaded), formats=("svg",), most_panels=MOST_PANELS)
+    trials = loaded.results.trials
+    return sweep_figures(loaded.df, folder / "report", trials=trials, context=context)

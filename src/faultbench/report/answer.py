@@ -1,0 +1,135 @@
+"""The answer in two sentences, what an upgrade sees, and what the results do not tell."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from faultbench.analysis import compare, stats
+from faultbench.analysis.formats import times
+from faultbench.analysis.frame import NEVER_RELEASED, WALL, describe, has_flag, is_virtual
+
+
+def answer(
+    machine: str,
+    comparisons: Sequence[tuple[str, compare.Comparison, compare.Comparison | None]],
+    several: bool,
+) -> list[str]:
+    """Return the answer in two sentences: the median case with its interval, then all of them."""
+    where = f"On {machine}: " if several else ""
+    for _, comparison, _ in comparisons:
+        table = comparison.table[comparison.table["machine"] == machine]
+        sides = table[["a", "b"]].drop_duplicates()
+        if sides.empty:
+            continue
+        direct = sides[sides["b"] == "direct"]
+        a, b = (direct if len(direct) else sides).iloc[-1]
+        table = table[(table["a"] == a) & (table["b"] == b)].reset_index(drop=True)
+        testable = table[table["verdict"] != stats.UNTESTABLE].sort_values("ratio")
+        if testable.empty:
+            return [
+                f"{where}Whether {b} differs from {a} cannot be said: no case has "
+                f"{stats.MIN_REPEATS} repeats on both sides with as many CPUs as threads.",
+                f"The ratio {b}/{a} was {times(float(table['ratio'].min()))} to "
+                f"{times(float(table['ratio'].max()))} over {len(table)} case(s), untested.",
+            ]
+        middle = testable.iloc[(len(testable) - 1) // 2]
+        name = describe(table[comparison.keys], int(middle.name))
+        word = {
+            stats.FASTER: f"{b} completed {middle['ratio']:.2f} times the faults of {a}",
+            stats.SLOWER: f"{b} completed {middle['ratio']:.2f} times the faults of {a}",
+            stats.NOISE: f"{b} cannot be told from {a}: the ratio is {middle['ratio']:.2f}",
+        }[str(middle["verdict"])]
+        verb = "In simulation " if is_virtual(machine) else "In a real kernel "
+        verb = "On this machine " if machine == "threads" else verb
+        first = (
+            f"{where}{verb}{word} in the same time in the median case ({name}; 95 % interval "
+            f"{1 + middle['ci_low_pct'] / 100:.2f} to {1 + middle['ci_high_pct'] / 100:.2f}, "
+            f"noise floor {middle['noise_floor_pct']:.1f} %)."
+        )
+        counts = table["verdict"].value_counts()
+        told = ", ".join(
+            f"{counts[v]} {v}"
+            for v in (stats.FASTER, stats.SLOWER, stats.NOISE, stats.UNTESTABLE)
+            if v in counts
+        )
+        low, high = testable.iloc[0], testable.iloc[-1]
+        second = (
+            f"Of {len(table)} cases {told}; the ratio runs from {low['ratio']:.2f} to "
+            f"{high['ratio']:.2f} where it can be tested."
+        )
+        return [first, second]
+    return [
+        f"{where}One side only was measured, so there is no difference to speak of.",
+        "Sweep two paths or two kernels for a comparison: faultbench sweep --path retry,direct.",
+    ]
+
+
+def released(
+    df: pd.DataFrame,
+    comparisons: Sequence[tuple[str, compare.Comparison, compare.Comparison | None]],
+) -> list[str]:
+    """Return what was never released, and what somebody who upgrades sees."""
+    lines = []
+    paths = {str(p) for p in df["path"]}
+    if "retry" in paths:
+        lines.append(
+            f"{NEVER_RELEASED}: it lived in the development tree only, so nobody gains the whole "
+            "difference to direct by upgrading."
+        )
+    old = {"v6.4", "v6.5"}
+    for by, comparison, _ in comparisons:
+        table = comparison.table
+        pairs = table[table["a"].isin(old)] if by == "kernel" else table.iloc[:0]
+        pairs = pairs[(pairs["b"] == "v6.6") & (pairs["verdict"] != stats.UNTESTABLE)]
+        if len(pairs):
+            lines.append(
+                f"An upgrade from {pairs['a'].iloc[0]} to v6.6 (abort to direct) is measured here: "
+                f"ratio {pairs['ratio'].min():.2f} to {pairs['ratio'].max():.2f} over "
+                f"{len(pairs)} case(s) that can be tested."
+            )
+            return lines
+    if {"abort", "direct"} <= paths and df["kernel"].nunique() == 1:
+        pair = compare.by_column(df, "path", WALL, ("abort", "direct")).table
+        pair = pair[pair["verdict"] != stats.UNTESTABLE]
+        if len(pair):
+            lines.append(
+                "What an upgrade from 6.5 to 6.6 changes of the path (abort to direct, with 6.6's "
+                f"locks): ratio {pair['ratio'].min():.2f} to {pair['ratio'].max():.2f} over "
+                f"{len(pair)} case(s) that can be tested."
+            )
+            return lines
+    lines.append(
+        "6.4 and 6.5 sent file faults to mmap_lock before touching the VMA lock. What an upgrade "
+        "from 6.5 to 6.6 brings is not in these results; measure it with faultbench sweep "
+        "--kernel v6.5,v6.6."
+    )
+    return lines
+
+
+def tells_not(df: pd.DataFrame, machines: Sequence[str]) -> list[str]:
+    """Return what a reader must not take from these results."""
+    lines = []
+    if any(is_virtual(m) for m in machines):
+        lines.append(
+            "A simulation must not claim absolute faults/s, a sign below about 10 %, SMT, "
+            "bandwidth, page placement, frequency, or more threads than CPUs."
+        )
+    if "threads" in machines:
+        lines.append(
+            "The threads machine runs a model of the fault path: real locks and real cache lines, "
+            "but exception entry, TLB and file-system work are busy time from a cost profile, so "
+            "ratios are upper bounds for slower handlers."
+        )
+        if (df["cost"] == "none").any():
+            lines.append("Cost none leaves all work outside the locks away: ratios are extreme.")
+    if has_flag(df["flags"], "oversubscribed").any():
+        lines.append("Points with more threads than CPUs show the scheduler; they get no verdict.")
+    lines.append(
+        "Address space mapped is not memory bandwidth: no byte of the mapped memory is read or "
+        "written but the one that faults."
+    )
+    lines.append(
+        "Nothing here says how often an application faults; a program that maps once and stays "
+        "mapped gains nothing."
+    )
+    return lines

@@ -1,0 +1,85 @@
+"""The next bottleneck by name: which lock takes over once mmap_lock is out of the way."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from faultbench.analysis import steps
+from faultbench.analysis.frame import WALL, has_flag, in_words, is_virtual
+from faultbench.model import Trial
+
+MOST = 6
+
+
+def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
+    """Return one sentence a configuration of the direct path at its most workers."""
+    direct = df[(df["path"] == "direct") & ~has_flag(df["flags"], "oversubscribed")]
+    if direct.empty:
+        return ["The direct path was not measured, so what limits it is not known."]
+    found = _simulated(trials)
+    real = direct[~direct["machine"].map(is_virtual).astype(bool)]
+    keys = ["machine", "handler", "order", "vmas", "files", "writers"]
+    for values, rows in real.groupby(keys, sort=False):
+        where = dict(zip(keys, (str(v) for v in values), strict=True))
+        if where["writers"] != "0" or where["vmas"] == "-" or rows["cost"].isna().all():
+            continue
+        found.append(_measured(where, rows, real))
+        if len(found) >= MOST:
+            break
+    if not found:
+        found.append(
+            "Direct was measured with one worker or beside writers only: sweep --threads 1,2,max "
+            "--writers 0 to see what it meets next."
+        )
+    return found
+
+
+def _measured(where: dict[str, str], rows: pd.DataFrame, every: pd.DataFrame) -> str:
+    most = int(rows["threads"].astype(int).max())
+    rate = rows.loc[rows["threads"].astype(int) == most, WALL].astype(float).median()
+    same = (every["handler"] == where["handler"]) & (every["order"] == where["order"])
+    one = every[same & (every["threads"].astype(int) == 1) & (every["writers"].astype(int) == 0)]
+    name = in_words({k: where[k] for k in ("handler", "vmas", "files")})
+    lock = by_rule(where["handler"], where["order"], where["vmas"], where["files"])
+    tail = f"what its faults still share is {lock} (from the lines each fault writes, not measured)"
+    if one.empty or most == 1:
+        return f"{name}: {tail}."
+    efficiency = rate / (most * one[WALL].astype(float).median())
+    return f"{name}: {most} workers reach {efficiency:.0%} of {most} times one worker; {tail}."
+
+
+def by_rule(handler: str, order: str, vmas: str, files: str) -> str:
+    """Return what a direct fault writes beside its own CPU's lines (kernel-reference §6.5)."""
+    shared_vma, shared_file = vmas == "shared", files == "shared"
+    if order == "pud":
+        return "page_table_lock, which guards PUD entries of the whole mm"
+    if handler == "ext4":
+        locks = ["the journal (j_state_lock and the transaction's counters)"]
+        locks += ["the VMA lock"] if shared_vma else []
+        locks += ["invalidate_lock and i_pages of the one file"] if shared_file else []
+        return ", then ".join(locks)
+    if handler == "xfs" and shared_file:
+        return "invalidate_lock and the xa_lock of i_pages, on one line of the one file"
+    if shared_vma:
+        return "the VMA lock's count: all workers fault in one VMA"
+    if handler == "driver-retry":
+        return "mmap_lock: this handler asks for it"
+    return "the PMD lock of each 1 GiB, where two workers meet in one"
+
+
+def _simulated(trials: Sequence[Trial]) -> list[str]:
+    table = steps.hottest(trials)
+    if table.empty:
+        return []
+    found = []
+    keys = ["machine", "handler", "vmas", "writers", "threads"]
+    for values, rows in table.groupby(keys, sort=False):
+        where = dict(zip(keys, values, strict=True))
+        top = rows.sort_values("wait_ns", ascending=False).iloc[0]
+        share = top["wait_ns"] / max(float(rows["wait_ns"].sum()), 1e-9)
+        name = in_words({k: where[k] for k in ("handler", "vmas", "writers", "threads")})
+        found.append(
+            f"{name} (simulated {where['machine']}): {top['name']}, {top['wait_ns']:.0f} ns of "
+            f"waiting per fault, {share:.0%} of all."
+        )
+    return found[:MOST]

@@ -1,0 +1,213 @@
+"""Everything a report says, computed from the trials; the pages only lay it out."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from faultbench.analysis import compare, steps
+from faultbench.analysis.frame import (
+    CPU,
+    WALL,
+    checked,
+    describe,
+    is_virtual,
+    key_columns,
+)
+from faultbench.analysis.ledger import Ledger, on_threads
+from faultbench.errors import DataError
+from faultbench.model import Trial
+from faultbench.report import answer, bottleneck, mapping
+
+FLAGS = ("sync", "overlap", "oversubscribe")  # options of sweep that take no value
+
+
+@dataclass(frozen=True)
+class Badge:
+    """What kind of evidence a machine gives: ``measured``, ``simulated`` or ``counted``."""
+
+    kind: str
+    text: str
+
+
+@dataclass
+class Facts:
+    """What a report says. Every text is plain: whoever lays it out escapes it."""
+
+    title: str
+    badges: list[Badge]
+    answer: list[str]
+    released: list[str]
+    tib: list[tuple[str, ...]]
+    tib_note: str
+    next_lock: list[str]
+    tells_not: list[str]
+    comparisons: list[tuple[str, compare.Comparison, compare.Comparison | None]]
+    ledgers: list[Ledger]
+    counters: list[tuple[str, ...]]
+    disturbances: list[tuple[str, str]]
+    command: str
+    host: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+
+TIB_HEADINGS = ("order", "faults in 1 TiB", "1 worker", "best", "with", "how known")
+COUNTER_HEADINGS = (
+    "case", "faults/s", "CPU ns per fault", "mmap_lock reads per fault", "parks per 1000",
+    "fallbacks per fault", "worker min / mean / max",
+)  # fmt: skip
+MOST_ROWS = 400
+
+
+def gather(
+    df: pd.DataFrame,
+    trials: Sequence[Trial],
+    *,
+    host: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    source: str = "sweep",
+    models: Mapping[str, str] | None = None,
+) -> Facts:
+    """Return what the trials say; ``df`` is their table. ``DataError`` if they say nothing."""
+    kept, notes = checked(df, WALL)
+    ids = set(kept["trial_id"])
+    mine = [t for t in trials if t.trial_id in ids]
+    comparisons = _comparisons(kept)
+    machines = [str(m) for m in kept["machine"].unique()]
+    models = models or {}
+    exact = steps.ledgers(mine, kept)
+    return Facts(
+        title=_title(kept),
+        badges=[_badge(m, host, models) for m in machines],
+        answer=[s for m in machines for s in answer.answer(m, comparisons, len(machines) > 1)],
+        released=answer.released(kept, comparisons),
+        tib=mapping.rows(kept),
+        tib_note=mapping.NOTE,
+        next_lock=bottleneck.sentences(kept, mine),
+        tells_not=answer.tells_not(kept, machines),
+        comparisons=comparisons,
+        ledgers=[*on_threads(kept), *exact],
+        counters=_counters(kept),
+        disturbances=_disturbances(df, host),
+        command=command(plan, source),
+        host={str(k): str(v)[:120] for k, v in host.items() if not isinstance(v, dict | list)},
+        notes=notes,
+    )
+
+
+def _title(df: pd.DataFrame) -> str:
+    handlers = ", ".join(sorted({str(h) for h in df["handler"]}))
+    paths = " against ".join(str(p) for p in df["path"].unique() if p != "-")
+    return f"Page faults on {handlers}" + (f": {paths}" if paths else "")
+
+
+def _comparisons(
+    df: pd.DataFrame,
+) -> list[tuple[str, compare.Comparison, compare.Comparison | None]]:
+    """Return the comparisons the data allow: by path, by kernel."""
+    found = []
+    for by in ("path", "kernel"):
+        if by == "path" and df["kernel"].nunique() > 1 and df["path"].nunique() > 1:
+            together = df.groupby("kernel")["path"].nunique()
+            if (together < 2).all():
+                continue  # each kernel brings its own path: the kernels are what is compared
+        try:
+            wall = compare.by_column(df, by)
+        except DataError:
+            continue
+        try:
+            cpu: compare.Comparison | None = compare.by_column(df, by, CPU)
+        except DataError:
+            cpu = None
+        found.append((by, wall, cpu))
+    return found
+
+
+def _badge(machine: str, host: Mapping[str, Any], models: Mapping[str, str]) -> Badge:
+    if is_virtual(machine):
+        return Badge("simulated", f"SIMULATED machine: {models.get(machine, machine)}")
+    if machine == "kernel":
+        where = f" {host['kernel']}" if host.get("kernel") else ""
+        return Badge("counted", f"COUNTED in a kernel{where}")
+    cpus = host.get("cpus")
+    return Badge("measured", f"MEASURED on {cpus} CPUs" if cpus else "MEASURED, host not recorded")
+
+
+def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the medians of every case and path, one row each."""
+    keys = key_columns(df)
+    faults = df["faults"].astype(float).where(lambda n: n > 0)
+    per = df.assign(
+        _cpu=df["cpu_ns"].astype(float) / faults,
+        _reads=df["mmap_lock_reads"].astype(float) / faults,
+        _parks=1000 * df["parks"].astype(float) / faults,
+        _back=df["fallbacks"].astype(float) / faults,
+        _mean=faults / df["threads"].astype(float),
+        _low=df["worker_faults_min"].astype(float),
+        _high=df["worker_faults_max"].astype(float),
+        _rate=df[WALL].astype(float),
+    )
+    columns = ["_rate", "_cpu", "_reads", "_parks", "_back", "_low", "_mean", "_high"]
+    table = per.groupby(keys, sort=False, dropna=False)[columns].median().reset_index()
+    rows: list[tuple[str, ...]] = []
+    for i, row in enumerate(table.head(MOST_ROWS).to_dict("records")):
+        unfair = row["_high"] / 2 > row["_low"]  # locktorture's rule
+        rows.append(
+            (
+                describe(table[keys], i),
+                _number(row["_rate"], "{:,.0f}"),
+                _number(row["_cpu"], "{:.0f}"),
+                _number(row["_reads"], "{:.3f}"),
+                _number(row["_parks"], "{:.3g}"),
+                _number(row["_back"], "{:.3g}"),
+                " / ".join(_number(row[c], "{:,.0f}") for c in ("_low", "_mean", "_high"))
+                + (" unfair: max/2 > min" if unfair else ""),
+            )
+        )
+    if len(table) > MOST_ROWS:
+        rows.append((f"… {len(table) - MOST_ROWS} more in the results file", *[""] * 6))
+    return rows
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value) if np.isfinite(value) else "–"
+
+
+def _disturbances(df: pd.DataFrame, host: Mapping[str, Any]) -> list[tuple[str, str]]:
+    words = df["flags"].fillna("").astype(str).str.split().explode().dropna()
+    found = [
+        (str(word), f"{count} of {len(df)} trials") for word, count in words.value_counts().items()
+    ]
+    bad = df.loc[df["status"] != "ok", "status"].value_counts()
+    found += [(f"status {word}", f"{count} of {len(df)} trials") for word, count in bad.items()]
+    for key, text in (
+        ("hypervisor", "the host is a virtual machine"),
+        ("load1", "load average before the sweep"),
+        ("governor", "frequency governor"),
+        ("boost", "frequency boost"),
+        ("quota", "CPU quota of the container"),
+    ):
+        if host.get(key) not in (None, "", False):
+            found.append((text, str(host[key])[:80]))
+    return found
+
+
+def command(plan: Mapping[str, Any], source: str) -> str:
+    """Return the command that measures the same again; empty where the file does not say."""
+    if source != "sweep":
+        return f"faultbench import FILE --format {shlex.quote(source)} -o OUT.jsonl"
+    options = plan.get("options")
+    if not isinstance(options, Mapping):
+        return ""
+    words = ["faultbench", "sweep"]
+    for name, value in options.items():
+        if name in FLAGS:
+            words += [f"--{name}"] if str(value) == "true" else []
+        elif name == "set":
+            words += [w for knob in str(value).split(";") for w in ("--set", shlex.quote(knob))]
+        else:
+            words += [f"--{name}", shlex.quote(str(value))]
+    return " ".join([*words, "-o", "again.jsonl"])

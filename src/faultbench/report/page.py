@@ -1,0 +1,122 @@
+"""The report as one HTML file: no network, no scripts, everything escaped, opens from a mail."""
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from faultbench.analysis import formats, stats
+from faultbench.report.facts import COUNTER_HEADINGS, TIB_HEADINGS, Facts
+from faultbench.report.markdown import ledger_rows
+from faultbench.report.style import CSS
+
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
+ALTS = {
+    "scalability": "Faults per second and the ratio of the paths over the number of workers",
+    "counters": "VMA-lock events, mmap_lock reads and parks per fault",
+    "latency": "Latency quantiles by outcome of the fault",
+    "ledger": "Cost ledger: the difference per fault as stacked parts",
+    "lines": "Hottest cache lines of the simulated machine",
+    "surface": "Ratio over workers and writers as a heat map",
+}
+
+
+def escape(text: object) -> str:
+    """Return text safe as element content and as a quoted attribute."""
+    kept = "".join(c for c in str(text) if c >= " " or c in "\t\n")
+    return html.escape(kept, quote=True)
+
+
+def render(facts: Facts, figures: Sequence[Path]) -> str:
+    """Return the page; ``figures`` are SVG or PNG files that become part of it."""
+    body = [
+        "<header>",
+        f"<h1>{escape(facts.title)}</h1>",
+        '<p class="badges">'
+        + " ".join(f'<span class="badge {b.kind}">{escape(b.text)}</span>' for b in facts.badges)
+        + "</p>",
+        *(f'<p class="answer">{escape(s)}</p>' for s in facts.answer),
+        "</header>",
+        _section("What was released, and what an upgrade sees", _list(facts.released)),
+    ]
+    if facts.tib:
+        inner = _table(TIB_HEADINGS, facts.tib) + f"<p>{escape(facts.tib_note)}</p>"
+        body.append(_section("Time to fault in 1 TiB of address space", inner))
+    body.append(_section("The next bottleneck", _list(facts.next_lock)))
+    body.append(_section("What this does not tell", _list(facts.tells_not)))
+    body.append(_section("Figures", "".join(_figure(path) for path in figures)))
+    for by, wall, cpu in facts.comparisons:
+        cells = formats.rows(wall, cpu)
+        inner = _table(formats.HEADINGS, cells, verdict=True) + _list(formats.footnotes(wall))
+        body.append(_section(f"Comparison by {by}", inner))
+    if facts.ledgers:
+        headings, rows = ledger_rows(facts.ledgers)
+        inner = _table(headings, rows) + (
+            "<p>The parts and the residual add up to the difference. Intervals are 95 %; a part "
+            "without one is exact in virtual time.</p>"
+        )
+        body.append(_section("Cost ledger", inner))
+    body.append(
+        _section(
+            "Counters and fairness",
+            f"<details><summary>{len(facts.counters)} rows, medians of the repeats</summary>"
+            + _table(COUNTER_HEADINGS, facts.counters)
+            + "</details>",
+        )
+    )
+    told = [f"{what}: {how}" for what, how in facts.disturbances] or ["None was flagged."]
+    body.append(_section("Disturbances", _list(told) + _list(facts.notes)))
+    if facts.command:
+        body.append(_section("Reproduce", f"<pre><code>{escape(facts.command)}</code></pre>"))
+    if facts.host:
+        rows = [(k, v) for k, v in facts.host.items()]
+        inner = "<details><summary>Host</summary>" + _table(("fact", "value"), rows) + "</details>"
+        body.append(_section("Machine", inner))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(facts.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(part for part in body if part)
+        + "\n<footer>Made by faultbench.</footer>\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _section(title: str, inner: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{inner}\n</section>" if inner else ""
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in lines) + "</ul>" if lines else ""
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, verdict: bool = False) -> str:
+    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headings)
+    made = []
+    for row in rows:
+        marks = ""
+        if verdict:
+            kind = {stats.FASTER: "faster", stats.SLOWER: "slower"}.get(row[-1], "quiet")
+            marks = f' class="{kind}"'
+        cells = f'<th scope="row">{escape(row[0])}</th>'
+        cells += "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        made.append(f"<tr{marks}>{cells}</tr>")
+    body = "\n".join(made)
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _figure(path: Path) -> str:
+    kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    alt = next((text for name, text in ALTS.items() if f"-{name}" in path.stem), "Figure")
+    return (
+        f'<figure class="scroll" tabindex="0"><img alt="{escape(alt)}" '
+        f'src="data:{kind};base64,{data}"></figure>'
+    )
