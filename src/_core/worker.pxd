@@ -91,20 +91,58 @@ cdef inline void timed_fault(fb_worker *w, uint64_t addr, bint write) noexcept n
         w.hist[w.outcome * FB_HIST_BUCKETS + hist_bucket(fb_now() - began)] += 1
 
 
+cdef inline void slice_done(fb_worker *w, uint64_t in_pass) noexcept nogil:
+    """The last entry of the slice has been faulted in."""
+    w.index = 0
+    if w.t.handler == HANDLER_NOP:
+        fb_rcu_read_lock(w.me)    # a quiescent state, also where no fault has one
+        fb_rcu_read_unlock(w.me)
+    elif not w.t.writers or w.t.writer_op != WRITER_FSYNC or in_pass == 0:
+        # While fsync takes write permission away a full slice still faults: it is emptied once it does not.
+        refill(w)
+
+
 cdef inline void worker_loop(fb_worker *w) noexcept nogil:
+    """Fault, entry by entry: nothing known to be there is touched again."""
+    cdef const fb_trial *t = w.t
+    cdef mm_struct *mm = w.mm
+    cdef uint64_t mask = (<uint64_t>1 << t.sample_shift) - 1 if t.sample_shift < 63 else ~<uint64_t>0
+    cdef uint64_t n = 1, until = t.warmup_faults if t.faults else ~<uint64_t>0, addr = w.base
+    cdef uint64_t step = <uint64_t>1 << t.entry_shift, end = w.base + (w.entries << t.entry_shift)
+    cdef int window = -1
+    cdef bint write = t.access == ACCESS_WRITE
+    while True:
+        if fb_unlikely(fb_window(w.me) != window or w.c.faults >= until):
+            window = fb_window(w.me)
+            if not between_faults(w, &until):
+                break
+        if fb_unlikely((n & mask) == 0):
+            timed_fault(w, addr, write)
+        else:
+            do_user_addr_fault(w, mm, addr, write)
+        n += 1
+        addr += step
+        if fb_unlikely(addr == end):
+            addr = w.base
+            slice_done(w, n)
+    window_close(w)
+
+
+cdef inline void worker_loop_checking(fb_worker *w) noexcept nogil:
+    """As worker_loop, but each access asks the MMU first whether it faults: others, or a read, may have been here (wp,
+    overlap, fsync)."""
     cdef const fb_trial *t = w.t
     cdef uint64_t mask = (<uint64_t>1 << t.sample_shift) - 1 if t.sample_shift < 63 else ~<uint64_t>0
     cdef uint64_t n = 1, until = t.warmup_faults if t.faults else ~<uint64_t>0, in_pass = 0, addr
     cdef int window = -1
     cdef bint write = t.access == ACCESS_WRITE
-    cdef bint nop = t.handler == HANDLER_NOP
     while True:
         if fb_unlikely(fb_window(w.me) != window or w.c.faults >= until):
             window = fb_window(w.me)
             if not between_faults(w, &until):
                 break
         addr = w.base + (w.index << t.entry_shift)
-        if not t.recheck or needs_fault(w, addr, write):
+        if needs_fault(w, addr, write):
             if fb_unlikely((n & mask) == 0):
                 timed_fault(w, addr, write)
             else:
@@ -117,13 +155,7 @@ cdef inline void worker_loop(fb_worker *w) noexcept nogil:
                 continue    # the same entry again
         w.index += 1
         if fb_unlikely(w.index == w.entries):
-            w.index = 0
-            # While fsync takes write permission away a full slice still faults: it is emptied once it does not.
-            if not nop and (t.writer_op != WRITER_FSYNC or t.writers == 0 or in_pass == 0):
-                refill(w)
-            elif nop:
-                fb_rcu_read_lock(w.me)    # a quiescent state, also where no fault has one
-                fb_rcu_read_unlock(w.me)
+            slice_done(w, in_pass)
             in_pass = 0
     window_close(w)
 
@@ -173,7 +205,10 @@ cdef inline void task_main(fb_task *me) noexcept nogil:
     cdef fb_worker *w = <fb_worker *>me.arg
     fb_rcu_online(me)
     if w.id < w.t.workers:
-        worker_loop(w)
+        if w.t.recheck:
+            worker_loop_checking(w)
+        else:
+            worker_loop(w)
     else:
         writer_loop(w)
     fb_rcu_offline(me)
