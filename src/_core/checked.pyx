@@ -16,3 +16,5 @@ def run_trial(spec: dict) -> dict:
 def latency_edges() -> list[int]:
     """Lower edge of each latency bucket in ns."""
     return make_latency_edges()
+
+include "probe.pxi"

@@ -63,7 +63,7 @@ cdef inline bint map_mapping(fb_worker *w, uint32_t m, uint64_t anon_vma) noexce
 
 
 cdef inline void do_munmap(fb_worker *w, mm_struct *mm, uint64_t start, uint64_t end, bint tables) noexcept nogil:
-    """munmap of [start, end), the start of one VMA and a place inside it or its end (§7.1)."""
+    """munmap of [start, end), which lies in one VMA; the VMA is split where it goes on (§7.1)."""
     cdef uint64_t began = fb_now()
     cdef vm_area_struct *vma
     mmap_write_lock(w, mm)    # T0
@@ -73,6 +73,8 @@ cdef inline void do_munmap(fb_worker *w, mm_struct *mm, uint64_t start, uint64_t
         return
     vma_start_write(w, mm, vma)    # T1
     note_wait(w, began)
+    if fb_load_u64(&vma.vm_start, FB_RELAXED) < start:
+        vma = split_vma(w, mm, vma, start)
     if fb_load_u64(&vma.vm_end, FB_RELAXED) > end:
         split_vma(w, mm, vma, end)
     vma_unlink(w, mm, vma)    # T1, T2

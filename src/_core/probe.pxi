@@ -1,0 +1,159 @@
+# Probes for tests and `explain`: one thread drives the tasks of a trial by hand. Included by checked.pyx and single.pyx.
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+from _core.trial cimport *
+
+cdef dict _counters(const fb_counters *c):
+    cdef int k
+    return {fb_counter_names()[k].decode(): (<const uint64_t *>c)[k] for k in range(fb_counter_count())
+            if (<const uint64_t *>c)[k]}
+
+
+@cython.auto_pickle(False)
+cdef class Probe:
+    """A trial that is built but not run.
+
+    `spec` as run_trial's, with `trace` events of room for sequences. Tasks are workers, then writers, by number; a call
+    that would have to wait for another task never returns (on ``_single`` it aborts). Addresses are bytes.
+    """
+    cdef trial_state s
+
+    def __cinit__(self, dict spec):
+        memset(&self.s, 0, sizeof(trial_state))
+        trial_build(&self.s, {"trace": 4096, **spec})
+
+    def __dealloc__(self):
+        trial_destroy(&self.s)
+
+    cdef fb_worker *_task(self, int task) except NULL:
+        if not 0 <= task < <int>self.s.nr:
+            raise ValueError(f"task {task}: there are {self.s.nr}")
+        return &self.s.workers[task]
+
+    def slice(self, int task=0) -> tuple:
+        """Return (first byte, bytes of an entry, entries) of a worker's slice."""
+        cdef fb_worker *w = self._task(task)
+        return w.base, 1 << self.s.t.entry_shift, w.entries
+
+    def fault(self, address: int, write: bool = True, task: int = 0) -> dict:
+        """Fault once; return done, outcome, counters (what changed) and, for task 0 of a checked build, sequence."""
+        cdef fb_worker *w = self._task(task)
+        cdef uint64_t at = address
+        cdef bint is_write = write
+        cdef bint done
+        before = _counters(&w.c)
+        w.trace_nr = 0
+        w.trace_on = w.trace_max != 0
+        fb_rcu_online(w.me)
+        with nogil:
+            done = do_user_addr_fault(w, w.mm, at, is_write)
+        fb_rcu_offline(w.me)
+        w.trace_on = 0
+        after = _counters(&w.c)
+        return {
+            "done": bool(done),
+            "outcome": ("direct", "retried", "aborted", "missed")[w.outcome],
+            "counters": {k: v - before.get(k, 0) for k, v in after.items() if v != before.get(k, 0)},
+            "sequence": trace_out(&self.s, w),
+        }
+
+    def refill(self, task: int = 0) -> int:
+        """Empty a worker's slice; return how many entries went."""
+        cdef fb_worker *w = self._task(task)
+        cdef uint64_t before = w.c.cleared
+        fb_rcu_online(w.me)
+        refill(w)
+        fb_rcu_offline(w.me)
+        return w.c.cleared - before
+
+    def mmap(self, start: int, end: int, task: int) -> bool:
+        """Map [start, end) anonymously in the mm of a writer task; False where something is mapped at start."""
+        cdef fb_worker *w = self._task(task)
+        cdef vm_area_struct *vma
+        cdef bint free
+        fb_rcu_online(w.me)
+        mmap_write_lock(w, w.mm)
+        vma = mtree_load(w.mm, start)
+        free = vma == NULL
+        if free:
+            vma = vm_area_alloc(w, w.mm, start, end, VM_READ | VM_WRITE)
+            vma_link(w, w.mm, vma)
+        mmap_write_unlock(w, w.mm)
+        fb_rcu_offline(w.me)
+        return bool(free)
+
+    def munmap(self, start: int, end: int, task: int) -> None:
+        """Unmap [start, end), which must lie in one VMA."""
+        cdef fb_worker *w = self._task(task)
+        fb_rcu_online(w.me)
+        do_munmap(w, w.mm, start, end, False)
+        fb_rcu_offline(w.me)
+
+    def find(self, address: int, task: int = 0) -> tuple | None:
+        """Return (start, end) of the VMA that contains an address."""
+        cdef fb_worker *w = self._task(task)
+        cdef vm_area_struct *vma = mtree_load(w.mm, address)
+        if vma == NULL:
+            return None
+        return fb_load_u64(&vma.vm_start, FB_RELAXED), fb_load_u64(&vma.vm_end, FB_RELAXED)
+
+    def walk(self, address: int, task: int = 0) -> tuple:
+        """Return (level, flags) where the walk of an address ends: level 0 PTE, 1 PMD, 2 PUD, 3 PGD; flags 0: none."""
+        cdef fb_worker *w = self._task(task)
+        cdef uint32_t level
+        cdef uint64_t value = entry_read(walk_leaf(w.mm, address, &level))
+        return level, value & _PAGE_FLAGS
+
+    def writer_op(self, task: int) -> None:
+        """Do one operation of a writer task."""
+        cdef fb_worker *w = self._task(task)
+        fb_rcu_online(w.me)
+        writer_op(w)
+        fb_rcu_offline(w.me)
+
+    def lock(self, call: str, address: int = 0, task: int = 0) -> int:
+        """One call of the VMA-lock protocol on the VMA at `address`, or on the mm.
+
+        mmap_write_lock, mmap_write_unlock, mmap_write_downgrade, mmap_read_unlock, vma_start_write, vma_end_read: 0.
+        vma_start_read: 0 locked, 1 read-locked, 2 detached.
+        """
+        cdef fb_worker *w = self._task(task)
+        cdef vm_area_struct *vma = NULL
+        cdef int got = 0
+        if call.startswith("vma_"):
+            vma = mtree_load(w.mm, address)
+            if vma == NULL:
+                raise ValueError(f"no VMA at {address:#x}")
+        fb_rcu_online(w.me)
+        if call == "mmap_write_lock":
+            mmap_write_lock(w, w.mm)
+        elif call == "mmap_write_unlock":
+            mmap_write_unlock(w, w.mm)
+        elif call == "mmap_write_downgrade":
+            mmap_write_downgrade(w, w.mm)
+        elif call == "mmap_read_unlock":
+            mmap_read_unlock(w, w.mm)
+        elif call == "vma_start_write":
+            vma_start_write(w, w.mm, vma)
+        elif call == "vma_end_read":
+            vma_end_read(w, vma)
+        elif call == "vma_start_read":
+            got = vma_start_read(w, w.mm, vma)
+        else:
+            raise ValueError(f"unknown call {call}")
+        fb_rcu_offline(w.me)
+        return got
+
+    def seq(self, task: int = 0) -> int:
+        """mm_lock_seq of a task's mm."""
+        return fb_load_u32(&self._task(task).mm.mm_lock_seq, FB_RELAXED)
+
+    def broken(self) -> str | None:
+        """Return the invariant or the assertion that is broken now, at rest; None when all hold."""
+        cdef uint32_t i
+        for i in range(self.s.nr + 1):
+            if self.s.workers[i].violation:
+                return fb_check_texts()[self.s.workers[i].violation].decode()
+        return at_rest(&self.s)
