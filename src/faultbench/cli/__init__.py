@@ -1,11 +1,13 @@
 """Command line: one module a command; the only code that knows typer and rich."""
 
+import functools
 import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from faultbench.errors import FaultbenchError
 
@@ -42,13 +44,28 @@ def run(arguments: list[str]) -> int:
     app.callback()(lambda: None)
     for name, (module, function) in COMMANDS.items():
         if named in (None, name):
-            app.command(name)(getattr(importlib.import_module(module), function))
+            app.command(name)(_guarded(getattr(importlib.import_module(module), function)))
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments or ["--help"], prog_name="faultbench", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
     return code if isinstance(code, int) else 0
+
+
+class _ClosedPipeError(Exception):
+    """The reader of our output went away; not an OSError, which the parser would judge itself."""
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def call(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (_ClosedPipeError, BrokenPipeError):
+            raise _ClosedPipeError from None
+
+    return call
 
 
 def main() -> NoReturn:
@@ -61,7 +78,7 @@ def main() -> NoReturn:
         code = _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = _fail("interrupted", 130)
-    except BrokenPipeError:
+    except (_ClosedPipeError, BrokenPipeError):
         # The reader went away (`| head`): not our error, but stdout can say no more.
         code = 141
     except MemoryError:
