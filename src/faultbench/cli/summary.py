@@ -10,20 +10,20 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from faultbench import rules, table
-from faultbench.errors import FaultbenchError
+from faultbench.cli.ratios import METRICS, Ratios
 from faultbench.model import Handler, Status, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.text import Text
 
-    from faultbench.analysis.compare import Comparison
     from faultbench.costs import CostProfile
 
 # Axes a point may vary in, with the heading of their column. Handlers head sections instead.
@@ -42,17 +42,7 @@ AXES = {
     "writer_rate": "rate",
 }
 WAYS = ("kernel", "path", "set")
-WIDE = 100
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """B against A: the ratio, its interval, the analysis's verdict."""
-
-    ratio: float
-    low: float
-    high: float
-    verdict: str
+WIDE = 110
 
 
 @dataclass
@@ -91,18 +81,22 @@ def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]
 
     df = table.frame(trials)
     good = df[df["status"] == "ok"]
-    lines = [Text(""), Text(_title(df), style="bold")]
+    lines: list[Text] = []
     if good.empty:
-        return [*lines, Text("no trial ended ok: there is no rate to show")]
-    compared, notes = _compare(good)
-    ratios = _by_key(compared) if compared is not None else {}
-    sections = sorted(dict.fromkeys(good["handler"]), key=_place)
-    for handler in sections:
-        part = good[good["handler"] == handler]
-        lines += [Text(""), Text(f"{handler}  {_constants(good, part)}", style="bold")]
-        lines += _section(part, good, compared, ratios, width)
-    lines.append(Text(""))
-    lines += [Text(f"  {note}", style="dim") for note in _legend(df, good, compared, cost, notes)]
+        return [Text(""), Text("no trial ended ok: there is no rate to show")]
+    metrics = list(METRICS) if width >= WIDE else list(METRICS)[:1]
+    for machine, on_machine in good.groupby("machine", sort=False):
+        every = df[df["machine"] == machine]
+        lines += [Text(""), Text(_title(str(machine), every), style="bold")]
+        ratios = [Ratios(on_machine, metric) for metric in metrics]
+        for handler in sorted(dict.fromkeys(on_machine["handler"]), key=_place):
+            part = on_machine[on_machine["handler"] == handler]
+            lines += [Text(""), Text(f"{handler}  {_constants(on_machine, part)}", style="bold")]
+            lines += _section(part, _varied(on_machine), [r for r in ratios if r], width)
+        lines.append(Text(""))
+        for note in _legend(every, on_machine, ratios, cost):
+            wrapped = textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
+            lines += [Text(line, style="dim") for line in wrapped]
     return lines
 
 
@@ -112,11 +106,11 @@ def _place(handler: str) -> tuple[int, str]:
     return (names.index(handler) if handler in names else len(names), handler)
 
 
-def _title(df: pd.DataFrame) -> str:
-    machine = df["machine"].iloc[0]
-    what = "simulated on " if str(machine).startswith("virtual") else ""
+def _title(machine: str, df: pd.DataFrame) -> str:
+    what = "simulated, " if machine.startswith("virtual") else ""
     count = df.groupby("case_id").size()
-    return f"{what}{machine}: {len(count)} cases, {int(count.max())} trials each"
+    plural = "s" if len(count) > 1 else ""
+    return f"{what}machine {machine}: {len(count)} case{plural}, {int(count.max())} trials each"
 
 
 def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
@@ -140,69 +134,36 @@ def _varied(df: pd.DataFrame) -> list[str]:
     return [a for a in AXES if df[a].nunique() > 1 and not (_same(df, a))] or ["threads"]
 
 
-def _compare(good: pd.DataFrame) -> tuple[Comparison | None, list[str]]:
-    """Return the analysis's comparison by path, else by kernel; None where nothing is compared."""
-    from faultbench.analysis import compare
-
-    by = next((c for c in ("path", "kernel") if good[c].nunique() > 1), None)
-    if by is None:
-        return None, []
-    try:
-        result = compare.by_column(good, by)
-    except FaultbenchError as error:
-        return None, [f"no ratio: {error}"]
-    return result, result.notes
-
-
-def _by_key(compared: Comparison) -> dict[tuple[str, ...], Ratio]:
-    found = {}
-    for _, row in compared.table.iterrows():
-        key = (*(str(row[k]) for k in compared.keys), str(row["b"]))
-        found[key] = Ratio(
-            row["ratio"],
-            1 + row["ci_low_pct"] / 100,
-            1 + row["ci_high_pct"] / 100,
-            str(row["verdict"]),
-        )
-    return found
-
-
 def _section(
-    part: pd.DataFrame,
-    good: pd.DataFrame,
-    compared: Comparison | None,
-    ratios: dict[tuple[str, ...], Ratio],
-    width: int,
+    part: pd.DataFrame, axes: list[str], ratios: Sequence[Ratios], width: int
 ) -> list[Text]:
+    """Return the rows of one handler: columns as wide as what is in them."""
     from rich.text import Text
 
-    axes = _varied(good)
-    ways = [w for w in WAYS if good[w].nunique() > 1] or ["path"]
-    wide = width >= WIDE
     columns = {axis: Column(("", AXES[axis])) for axis in axes}
+    ways = [w for w in WAYS if part[w].nunique() > 1] or ["path"]
     columns |= {way: Column(("", way), right=False) for way in ways}
     columns["cpu"] = Column(("CPU ns", "/fault"))
-    columns["reads"] = Column(("mmap_lock", "reads/1000"))
-    columns["parks"] = Column(("parks", "/1000"))
-    if wide:
+    columns["reads"] = Column(("mmap_lock", "reads /k"))
+    columns["parks"] = Column(("parks", "/k"))
+    if width >= WIDE:
         columns["rate"] = Column(("", "faults/s"))
-    if compared is not None:
-        a, b = compared.table["a"].iloc[0], sorted(set(compared.table["b"]))
-        columns["ratio"] = Column((f"{b[0] if len(b) == 1 else '…'}/{a}", "faults/s"), right=False)
+    for one in ratios:
+        columns[one.metric] = Column((one.title, METRICS[one.metric]), right=False)
     styles = []
     for row, first in _rows(part, axes):
-        style, cells = _cells(row, first, compared, ratios, wide)
+        cells, style = _cells(row, first, ratios)
         styles.append(style)
         for name, column in columns.items():
             column.cells.append(cells.get(name, ""))
-    heads = [[c.fit(c.head[n]) for c in columns.values()] for n in (0, 1)]
-    lines = [Text("  " + "  ".join(h).rstrip(), style="dim") for h in heads]
+    gap = "  "
+    heads = [gap.join(c.fit(c.head[n]) for c in columns.values()) for n in (0, 1)]
+    lines = [Text(head.rstrip(), style="dim") for head in heads]
     for n, style in enumerate(styles):
-        line = Text("  ")
+        line = Text("")
         for name, column in columns.items():
-            cell = column.fit(column.cells[n])
-            line.append(cell, style=style if name == "ratio" else "")
-            line.append("  ")
+            line.append(column.fit(column.cells[n]), style=style.get(name, ""))
+            line.append(gap)
         line.rstrip()
         lines.append(line)
     return lines
@@ -239,35 +200,20 @@ def _rows(part: pd.DataFrame, axes: list[str]) -> list[tuple[dict[str, Any], boo
 
 
 def _cells(
-    row: dict[str, Any],
-    first: bool,
-    compared: Comparison | None,
-    ratios: dict[tuple[str, ...], Ratio],
-    wide: bool,
-) -> tuple[str, dict[str, str]]:
-    """Return the style of the ratio and the texts of a row."""
+    row: dict[str, Any], first: bool, ratios: Sequence[Ratios]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a row's texts and styles by column; axes stand in the first row of a point only."""
     cells = {axis: str(row[axis]) for axis in AXES} if first else {}
     cells |= {way: str(row[way]) for way in WAYS}
     cells["cpu"] = _figure(row["cpu_ns_per_fault"], 1 if row["cpu_ns_per_fault"] < 100 else 0)
     cells["reads"] = _figure(row["mmap_lock_reads_per_1000"], 1)
     cells["parks"] = _figure(row["parks_per_1000"], 1)
     cells["rate"] = _si(row["faults_per_s"])
-    hollow = "○ " if row["oversubscribed"] else ""
-    style = ""
-    if compared is not None:
-        way = "path" if "path" not in compared.keys else "kernel"
-        found = ratios.get((*(str(row[k]) for k in compared.keys), str(row[way])))
-        if found is not None:
-            real = found.verdict in ("faster", "slower") and not hollow
-            style = {"faster": "green", "slower": "red"}[found.verdict] if real else "dim"
-            interval = f" [{found.low:.2f}, {found.high:.2f}]" if math.isfinite(found.low) else ""
-            text = f"{hollow}{found.ratio:.2f}{interval}{' *' if real else ''}"
-            if wide:
-                text += f"  {'oversubscribed: no verdict' if hollow else found.verdict}"
-            cells["ratio"] = text
-        elif hollow:
-            cells["ratio"], style = "○", "dim"
-    return style, cells
+    styles = {}
+    for one in ratios:
+        if (found := one.of(row)) is not None:
+            cells[one.metric], styles[one.metric] = found.cell(row["oversubscribed"])
+    return cells, styles
 
 
 def _figure(value: Any, digits: int) -> str:
@@ -285,33 +231,27 @@ def _si(value: float) -> str:
 
 
 def _legend(
-    df: pd.DataFrame,
-    good: pd.DataFrame,
-    compared: Comparison | None,
-    cost: CostProfile,
-    notes: list[str],
+    df: pd.DataFrame, good: pd.DataFrame, ratios: Sequence[Ratios], cost: CostProfile
 ) -> list[str]:
-    said = []
-    if compared is not None:
-        floors = compared.table["noise_floor_pct"].dropna()
-        noise = f"; A/A noise here up to {floors.max():.1f} %" if len(floors) else ""
-        said.append(f"ratio: median of paired blocks [95 % interval]; * real{noise}")
+    said = ["/k: per 1000 faults"]
+    if any(ratios):
+        floors = ", ".join(f"{METRICS[r.metric]} {r.floor_pct:.1f} %" for r in ratios if r)
+        said[0] += "; ratio: median of paired blocks [95 % interval], * where it is real"
+        said.append(f"noise of this machine in this sweep (A/A): {floors}")
     flags = Counter(word for text in df["flags"] for word in text.split())
     if hollow := flags.pop("oversubscribed", 0):
         said.append(f"○ more workers and writers than CPUs ({hollow} trials): no verdict")
-    if set(good["path"]) >= {"retry"} and good["path"].nunique() > 1:
-        said.append(rules.NEVER_RELEASED + ";")
-        said.append("  what an upgrade from 6.5 to 6.6 changes is --kernel v6.5,v6.6")
+    if "retry" in set(good["path"]) and good["path"].nunique() > 1:
+        upgrade = "what an upgrade from 6.5 to 6.6 changes is --kernel v6.5,v6.6"
+        said.append(f"{rules.NEVER_RELEASED}; {upgrade}")
     if unconfirmed := sorted(rules.UNCONFIRMED & set(good["kernel"])):
         said.append(f"{', '.join(unconfirmed)}: not confirmed by a kernel")
-    if set(good["cost"]) != {"none"} or cost.name == "none":
+    if (good["machine"] != "kernel").any():
         said.append(f"cost profile {cost.describe()}")
     if flags:
         words = ", ".join(f"{word} {n}" for word, n in flags.most_common())
-        said.append(
-            f"disturbed trials: {words} of {len(df)}; `faultbench info` says how to mend it"
-        )
+        said.append(f"disturbed of {len(df)} trials: {words}; see `faultbench info`")
     if len(good) < len(df):
         bad = Counter(df.loc[df["status"] != Status.OK.value, "status"])
         said.append("without a rate: " + ", ".join(f"{n} {word}" for word, n in bad.items()))
-    return [*said, *notes]
+    return said + [note for one in ratios[:1] for note in one.notes]
