@@ -1,10 +1,25 @@
+import re
 from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faultbench.model import Handler, Map, Order, Path, Status, Trial, TrialSpec, WriterOp
+from faultbench.model import (
+    Access,
+    Handler,
+    Map,
+    MmLayout,
+    Order,
+    Path,
+    Rwsem,
+    Seq,
+    Status,
+    Trial,
+    TrialSpec,
+    VmaLock,
+    WriterOp,
+)
 from tests.strategies import specs, trials
 
 
@@ -42,7 +57,9 @@ def test_codes_are_those_of_the_contract():
 
 def test_codes_are_those_of_the_built_engine():
     engine = pytest.importorskip("faultbench._threads", reason="the extension is not built")
-    for kind, prefix in ((Handler, "HANDLER_"), (Order, "ORDER_"), (WriterOp, "WRITER_")):
+    kinds = (Handler, Order, Access, Map, WriterOp, VmaLock, Seq, MmLayout, Rwsem)
+    for kind in kinds:
+        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).upper() + "_"
         for member in kind:
             name = prefix + member.value.replace("-", "_").upper()
             assert engine.CONSTANTS[name] == member.code, name

@@ -202,5 +202,5 @@ cdef inline dict make_constants():
 
 cdef inline list make_latency_edges():
     """Lower edge of each latency bucket in ns; bucket i holds [edge[i], edge[i + 1])."""
-    return [i if i < 2 * FB_HIST_SUB else (FB_HIST_SUB + i % FB_HIST_SUB) << (i // FB_HIST_SUB - 1)
+    return [i if i < 2 * FB_HIST_SUB else <uint64_t>(FB_HIST_SUB + i % FB_HIST_SUB) << (i // FB_HIST_SUB - 1)
             for i in range(FB_HIST_BUCKETS)]
