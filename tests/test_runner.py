@@ -88,7 +88,7 @@ def test_a_bad_trial_is_recorded_and_the_sweep_goes_on(tmp_path, how, status, sa
 
 
 def test_a_hang_is_ended_with_its_stacks(tmp_path, monkeypatch):
-    monkeypatch.setattr("faultbench.executor.GRACE_S", 0.5)
+    monkeypatch.setattr("faultbench.runner.GRACE_S", 0.5)
     begin = time.monotonic()
     trials = run(3, FAKE="hang@1", FAKE_ONCE=str(tmp_path / "once"))
     assert [t.status for t in trials] == [Status.OK, Status.TIMEOUT, Status.OK]
@@ -97,7 +97,7 @@ def test_a_hang_is_ended_with_its_stacks(tmp_path, monkeypatch):
 
 
 def test_a_child_stopped_by_a_signal_is_ended_too(monkeypatch):
-    monkeypatch.setattr("faultbench.executor.GRACE_S", 0.5)
+    monkeypatch.setattr("faultbench.runner.GRACE_S", 0.5)
     spawned = []
 
     def stop():

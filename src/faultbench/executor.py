@@ -19,7 +19,6 @@ from faultbench import errors
 from faultbench.host import oom_kills
 from faultbench.machines import Job
 
-GRACE_S = 5.0  # beyond the expected time, or half of it, before a trial counts as hung
 STACKS_S = 0.3  # for the child to write its stacks
 TERM_S = 0.3
 
@@ -32,8 +31,8 @@ class Executor(Protocol):
         """The process that runs jobs, 0 when there is none."""
         ...
 
-    def start(self, machine: str, job: Job, expected_s: float) -> None:
-        """Begin a job; `poll` ends it."""
+    def start(self, machine: str, job: Job, limit_s: float) -> None:
+        """Begin a job; `poll` ends it, at the latest after `limit_s`."""
         ...
 
     def fileno(self) -> int:
@@ -80,7 +79,7 @@ class ChildExecutor:
         """The child's pid, 0 when there is none."""
         return self._process.pid if self._process else 0
 
-    def start(self, machine: str, job: Job, expected_s: float) -> None:
+    def start(self, machine: str, job: Job, limit_s: float) -> None:
         """Send a job, starting a child if there is none."""
         if self._process is None:
             self._spawn()
@@ -88,7 +87,7 @@ class ChildExecutor:
         assert self._process.stdin is not None
         self._answer = b""
         self._oom_kills = oom_kills()
-        self._deadline = time.monotonic() + expected_s + max(GRACE_S, 0.5 * expected_s)
+        self._deadline = time.monotonic() + limit_s
         line = json.dumps({"machine": machine, "job": job.to_dict()}, allow_nan=False)
         with contextlib.suppress(BrokenPipeError):  # it died; poll finds out how
             self._process.stdin.write(line.encode() + b"\n")

@@ -20,6 +20,8 @@ from faultbench.machines import Job, Machine
 from faultbench.model import Trial, TrialSpec
 from faultbench.topology import Topology
 
+GRACE_S = 5.0  # beyond the expected time, or half of it, before a trial counts as hung
+SIMULATED_GRACE_S = 60.0
 IDLE_S = 0.5  # longest sleep without looking at the watchdogs
 _KNOWN = ("worker", "writer", "latency", "writer_wait")
 _USER = {
@@ -72,7 +74,7 @@ class Runner:
                     busy[child] = number
                     if started is not None:
                         started(spec)
-                    child.start(self._spelled, self._job(spec), self._machine.expected_s(spec))
+                    child.start(self._spelled, self._job(spec), self._limit_s(spec))
                     watch.begin(child.pid)
                 patience = min(IDLE_S, *(max(0.0, child.overdue_in()) for child in busy))
                 select.select(list(busy), [], [], patience)
@@ -91,6 +93,13 @@ class Runner:
         finally:
             for child in [*busy, *idle]:
                 child.close()
+
+    def _limit_s(self, spec: TrialSpec) -> float:
+        """Return after how long a trial counts as hung."""
+        expected = self._machine.expected_s(spec)
+        if self._machine.simulated:  # how long contention takes to simulate is hard to foresee
+            return SIMULATED_GRACE_S + 20 * expected
+        return expected + max(GRACE_S, 0.5 * expected)
 
     def _job(self, spec: TrialSpec) -> Job:
         cpus = () if self._machine.simulated else self._topology.place(spec.pin, spec.tasks)
