@@ -200,3 +200,32 @@ def test_same_data_same_bytes(tmp_path):
     a = scalability.draw(default(), tmp_path / "a", Context(cpus=2))
     b = scalability.draw(default(), tmp_path / "b", Context(cpus=2))
     assert [p.read_bytes() for p in a] == [p.read_bytes() for p in b]
+
+
+def test_ledger_and_lines_are_drawn(tmp_path, drawn):
+    from faultbench import table
+    from faultbench.analysis import steps
+    from faultbench.analysis.frame import checked
+    from faultbench.analysis.ledger import on_threads
+    from faultbench.plots import ledger, lines
+    from tests.analysis.files import sweep_trials
+    from tests.analysis.test_ledger import DIRECT, RETRY, simulated
+
+    measured = list(sweep_trials(paths=("mmap-lock", "abort", "retry", "direct"), cpus=9))
+    hot = [{"name": "mm_struct 0 " + "mmap_lock.count + " * 9, "wait_ps": 10**9, "transfers": 5,
+            "fetches": 2}]  # fmt: skip
+    virtual_trials = [
+        simulated("retry", RETRY, lines=hot), simulated("direct", DIRECT, lines=hot),
+    ]  # fmt: skip
+    entries = on_threads(checked(table.frame(measured))[0])
+    entries += steps.ledgers(virtual_trials, checked(table.frame(virtual_trials))[0])
+    written = ledger.draw(entries, tmp_path / "x", Context(models={"virtual:m": "model of M"}))
+    written += lines.draw(steps.hottest(virtual_trials), tmp_path / "x", Context())
+    names = {p.stem for p in written}
+    assert names == {"x-ledger", "x-ledger-simulated", "x-lines"}
+    for made in drawn:
+        assert_inside(made)
+    assert "residual" in words(drawn[0])
+    assert NEVER_RELEASED in words(drawn[0])
+    assert "SIMULATED: model of M" in words(drawn[1])
+    assert "must not claim" in words(drawn[2])

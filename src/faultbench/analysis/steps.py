@@ -1,26 +1,27 @@
 """The exact ledger of virtual time: where every picosecond of the workers went, step by step.
 
 A virtual trial records, per step of the path (a kernel function), the workers' time in it and how
-much of that they were stalled for a cache line, spinning, or asleep. ``src/_core/DESIGN.md``
-describes the record.
+much of that they were stalled for a cache line, spinning, or asleep. The record is
+``extra["steps"] = {step: [ps, stalled, spinning, asleep, lines]}``, sums over the workers in their
+window; the residual is what their clocks say beyond the steps.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from faultbench.analysis.frame import is_virtual, key_columns
 from faultbench.analysis.ledger import Ledger, Part
 from faultbench.model import Trial
 
-# What a step's busy time is for, by kernel function.
+# What a step's busy time is for; the names are those of src/_core/mm/steps.h, in lower case.
 OWN = {
     "second VMA look-up": ("find_vma", "lock_vma_under_rcu"),
     "second walk": (
-        "__handle_mm_fault", "__pud_alloc", "__pmd_alloc", "__pte_alloc", "create_huge_pud",
-        "create_huge_pmd", "wp_huge_pud", "wp_huge_pmd", "huge_pmd_set_accessed",
-        "__split_huge_pmd", "handle_pte_fault", "do_fault", "filemap_map_pages",
+        "handle_mm_fault", "pud_alloc", "pmd_alloc", "pte_alloc", "create_huge_pud",
+        "create_huge_pmd", "wp_huge_pud", "wp_huge_pmd", "huge_set_accessed", "split_huge",
+        "handle_pte_fault", "do_fault", "map_pages",
     ),
     "VMA-lock pair, in vain on retry": ("vma_start_read", "vma_end_read"),
     "mmap_lock pair": ("lock_mm_and_find_vma", "mmap_read_unlock"),
@@ -29,11 +30,11 @@ MMAP_LOCK = OWN["mmap_lock pair"]
 # Where waiting goes when mmap_lock no longer takes it.
 NEXT = {
     "vma_lock": OWN["VMA-lock pair, in vain on retry"],
-    "invalidate_lock": ("filemap_invalidate_lock_shared",),
+    "invalidate_lock": ("invalidate_lock",),
     "i_pages": ("grab_mapping_entry", "dax_insert_entry", "dax_unlock_entry"),
     "ptl": ("insert_pfn", "insert_pfn_pmd", "insert_pfn_pud"),
     "ILOCK or i_es_lock": ("iomap_begin",),
-    "journal": ("jbd2__journal_start", "jbd2_journal_stop"),
+    "journal": ("journal_start", "journal_stop"),
 }
 OUTSIDE = ("refill",)  # not on the faults' clock
 KINDS = ("busy", "stalled", "spinning", "asleep")
@@ -43,27 +44,13 @@ def of_trial(trial: Trial) -> pd.DataFrame | None:
     """Return ns per fault by step (index) and ``KINDS`` (columns); None: nothing recorded."""
     recorded = trial.extra.get("steps")
     faults = trial.total("faults")
-    if not recorded or not faults:
+    if not isinstance(recorded, dict) or not recorded or not faults:
         return None
     rows = {}
-    for name, values in _rows(recorded):
+    for name, values in recorded.items():
         total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
-        rows[name] = (total - stalled - spinning - asleep, stalled, spinning, asleep)
+        rows[str(name)] = (total - stalled - spinning - asleep, stalled, spinning, asleep)
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(KINDS))
-
-
-def _rows(recorded: Any) -> Iterable[tuple[str, list[float]]]:
-    """Yield (kernel function, [time, stalled, spinning, asleep] in ps)."""
-    if isinstance(recorded, Mapping):
-        for name, values in recorded.items():
-            if isinstance(values, Mapping):
-                keys = ("ps", "wait_ps", "spin_ps", "parked_ps")
-                yield str(name), [float(values.get(k, 0)) for k in keys]
-            else:
-                yield str(name), [float(v) for v in (*values, 0, 0, 0)][:4]
-    else:
-        for row in recorded:
-            yield str(row[0]), [float(v) for v in (*row[1:], 0, 0, 0)][:4]
 
 
 def ledgers(
@@ -74,6 +61,7 @@ def ledgers(
     index = df.drop_duplicates("trial_id").set_index("trial_id")
     found: dict[tuple[str, ...], dict[str, list[pd.DataFrame]]] = {}
     named: dict[tuple[str, ...], dict[str, object]] = {}
+    clocks: dict[tuple[tuple[str, ...], str], list[float]] = {}
     for trial in trials:
         if trial.status != "ok" or not is_virtual(trial.spec.machine) or trial.spec.path is None:
             continue
@@ -83,13 +71,21 @@ def ledgers(
         row = index.loc[trial.trial_id]
         case = tuple(str(row[k]) for k in keys)
         named[case] = {k: row[k] for k in keys}
-        found.setdefault(case, {}).setdefault(trial.spec.path.value, []).append(steps)
+        path = trial.spec.path.value
+        found.setdefault(case, {}).setdefault(path, []).append(steps)
+        clocks.setdefault((case, path), []).append(_clock(trial))
     made = []
     for case, paths in found.items():
         if a in paths and b in paths:
             one, two = (sum_up(paths[p]) for p in (a, b))
-            made.append(_ledger(named[case], one, two, a, b))
+            clock = float(np.mean(clocks[case, a]) - np.mean(clocks[case, b]))
+            made.append(_ledger(named[case], one, two, clock, a, b))
     return made
+
+
+def _clock(trial: Trial) -> float:
+    """Return the workers' time per fault by their clocks: what the steps must add up to."""
+    return trial.total("window_ns") / trial.total("faults")
 
 
 def sum_up(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -101,7 +97,7 @@ def sum_up(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _ledger(
-    case: dict[str, object], one: pd.DataFrame, two: pd.DataFrame, a: str, b: str
+    case: dict[str, object], one: pd.DataFrame, two: pd.DataFrame, clock: float, a: str, b: str
 ) -> Ledger:
     steps = [s for s in sorted({*one.index, *two.index}) if s not in OUTSIDE]
     delta = one.reindex(steps, fill_value=0.0) - two.reindex(steps, fill_value=0.0)
@@ -119,12 +115,14 @@ def _ledger(
     take("waiting behind readers", MMAP_LOCK, ["stalled"], "mmap_lock's line in other CPUs' hands")
     take("waiting behind writers", MMAP_LOCK, ["spinning"], "spinning in mmap_lock's slow path")
     take("parking", MMAP_LOCK, ["asleep"], "asleep in mmap_lock's queue")
+    walks = (*OWN["second VMA look-up"], *OWN["second walk"])
+    take("waiting in look-ups and walks", walks, waits, "lines that neighbours wrote")
     for name, functions in NEXT.items():
         take(f"waiting moved to {name}", functions, waits, "stalled, spinning, asleep there")
     rest = [s for s in steps if any((s, k) not in used for k in KINDS)]
     left = sum(float(delta.loc[s, k]) for s in rest for k in KINDS if (s, k) not in used)
     parts.append(Part("all other steps", left, source="handler and entry code"))
-    total = Part("difference in virtual time", float(delta.to_numpy().sum()), source="exact")
+    total = Part("difference in virtual time", clock, source="the workers' clocks")
     return Ledger(case, a, b, total, parts, exact=True)
 
 

@@ -1,6 +1,5 @@
 """What the commands that read results share: loading, host facts, model notes, safe text."""
 
-import importlib
 import re
 import sys
 from dataclasses import dataclass
@@ -64,15 +63,14 @@ def models_of(df: "pd.DataFrame") -> dict[str, str]:
     names = [str(m) for m in df["machine"].unique() if str(m).startswith("virtual")]
     if not names:
         return {}
-    try:
-        provenance = importlib.import_module("faultbench.machines.virtual_data").provenance
-    except ImportError:
-        return {}
+    from faultbench.errors import FaultbenchError
+    from faultbench.machines.description import load as description
+
     found: dict[str, str] = {}
     for name in names:
         try:
-            found[name] = provenance(name.partition(":")[2])
-        except (DataError, OSError, KeyError, ValueError):
+            found[name] = description(name.partition(":")[2]).about_model
+        except FaultbenchError:
             continue  # a machine file of somebody else's: the panel still says SIMULATED
     return found
 

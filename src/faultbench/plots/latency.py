@@ -33,6 +33,8 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     table = spread(table[table["threads"].astype(int).isin([1, most])])
     table = table[table["threads"].astype(int) == most]
     panels = list(facets(table, line_column(table)))[: context.most_panels]
+    values = table[list(QUANTILES)].astype(float)
+    limits = (float(values.min().min()) / 1.5, float(values.max().max()) * 1.5)
     written = []
     for page, start in enumerate(range(0, len(panels), PER_PAGE)):
         chosen = panels[start : start + PER_PAGE]
@@ -42,7 +44,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
             made = style.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3)
             axes = made.subplots(rows, columns, squeeze=False, sharey=True).ravel()
             for ax, facet in zip(axes, chosen, strict=False):
-                _panel(ax, facet)
+                _panel(ax, facet, limits)
             for ax in axes[len(chosen) :]:
                 ax.remove()
             for ax in axes[::columns][:rows]:
@@ -88,7 +90,7 @@ def _handles(table: pd.DataFrame) -> list[Line2D]:
     return handles
 
 
-def _panel(ax: Axes, facet: Facet) -> None:
+def _panel(ax: Axes, facet: Facet, limits: tuple[float, float]) -> None:
     x = np.arange(len(SHOWN))
     for path, outcome in _pairs(facet.rows):
         rows = facet.rows[(facet.rows["path"] == path) & (facet.rows["outcome"] == outcome)]
@@ -101,8 +103,7 @@ def _panel(ax: Axes, facet: Facet) -> None:
                 alpha=1.0 if share >= 0.01 else 0.55,
             )  # fmt: skip
     ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low / 1.15, high * 1.15)
+    ax.set_ylim(*limits)
     ax.yaxis.set_major_formatter(lambda value, _: nanoseconds(value))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_locator(FixedLocator([float(v) for v in x]))

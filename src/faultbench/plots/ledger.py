@@ -24,11 +24,13 @@ LOOKS = (
     ("waiting behind readers", "#f6c37f", ".."),
     ("waiting behind writers", "#b3375a", "xx"),
     ("parking", "#6b2c6f", ""),
+    ("waiting in look-ups", "#fee08b", "oo"),
     ("waiting moved to vma_lock", "#74c476", "\\\\"),
     ("waiting moved to invalidate_lock", "#41ab5d", ""),
     ("waiting moved to i_pages", "#238b45", ".."),
     ("waiting moved to ptl", "#005a32", ""),
-    ("waiting moved to", "#a1d99b", "//"),
+    ("waiting moved to ILOCK", "#c7e9c0", "--"),
+    ("waiting moved to journal", "#d9d27c", "++"),
     ("all other steps", "#bdbdbd", ""),
     ("residual", "#ffffff", "////"),
 )
@@ -67,7 +69,7 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             ax.plot([entry.total.ns] * 2, [y - 0.42, y + 0.42], color=style.INK, linewidth=2)
             if entry.total.low == entry.total.low:
                 ax.plot([entry.total.low, entry.total.high], [y, y], color=style.INK, linewidth=1)
-            word = f"{entry.total.ns:.0f} ns, residual {entry.residual:.0f}"
+            word = f"{entry.total.ns:.0f} ns, residual {tidy(entry.residual)}"
             end = max(ends[True], entry.total.ns, float(np.nan_to_num(entry.total.high)))
             ax.annotate(
                 word, (end, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
@@ -91,6 +93,10 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             for n, (c, h) in seen.items()
         ]
         a, b = shown[0].a, shown[0].b
+        title = f"Cost ledger: {a} less {b}"
+        if exact:
+            machines = sorted({str(e.case.get("machine")) for e in shown})
+            title += " — SIMULATED: " + "; ".join(context.models.get(m, m) for m in machines)
         foot = [
             f"What a fault costs more on {a} than on {b}. Black bar: the difference as "
             + ("simulated. " if exact else "measured, with its interval. ")
@@ -105,8 +111,13 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             *([style.CLAIMS_NOT] if exact else []),
             *context.notes,
         ]
-        style.caption(made, f"Cost ledger: {a} less {b}", foot, handles)
+        style.caption(made, title, foot, handles)
         return style.save(made, target, context.formats)
+
+
+def tidy(ns: float) -> str:
+    """Return whole ns, without the sign of a zero; what is exact to less than that says so."""
+    return "< 1" if 0 < abs(ns) < 0.5 else f"{ns:.0f}"
 
 
 def look(name: str) -> tuple[str, str]:

@@ -1,9 +1,11 @@
 """The hottest cache lines of a simulated case: where its CPUs waited."""
 
+import textwrap
 from pathlib import Path
 
 import pandas as pd
 
+from faultbench.analysis.frame import in_words
 from faultbench.plots import style
 from faultbench.plots.facets import Context, stem
 
@@ -19,7 +21,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     columns = min(2, len(groups))
     rows = -(-len(groups) // columns)
     with style.styled():
-        made = style.figure(max(6.4, 6.6 * columns), 2.6 * rows + 1.3)
+        made = style.figure(7.0 * columns, 2.6 * rows + 1.3)
         axes = made.subplots(rows, columns, squeeze=False).ravel()
         for ax, (values, part) in zip(axes, groups, strict=False):
             where = dict(zip(keys, values, strict=True))
@@ -36,11 +38,9 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
             ax.set_xlim(0, max(float(top["wait_ns"].max()), 1e-3) * 1.45)
             ax.grid(visible=False, axis="y")
             ax.set_xlabel("ns waited per fault")
-            ax.set_title(
-                f"SIMULATED · {where['handler']} · {where['path']} · vmas {where['vmas']} · "
-                f"{where['threads']} workers, {where['writers']} writers",
-                loc="left",
-            )
+            keep = ("handler", "path", "vmas", "threads", "writers")
+            title = "SIMULATED · " + in_words({k: where[k] for k in keep})
+            ax.set_title("\n".join(textwrap.wrap(title, 52)), loc="left")
             style.simulated(ax)
         for ax in axes[len(groups) :]:
             ax.remove()
