@@ -16,6 +16,7 @@ from typing import Any
 
 from faultbench.errors import UsageError
 from faultbench.model import digest
+from faultbench.values import show
 
 MAX_NS = 1_000_000_000
 MAX_FILE = 1 << 20
@@ -58,14 +59,14 @@ def load(name: str) -> CostProfile:
         return CostProfile("none", "", dict.fromkeys(default.steps, 0), {})
     path = Path(name)
     if path.suffix != ".toml" and not path.exists():
-        raise UsageError(f"--cost {name}: there are default and none; or give a .toml file")
+        raise UsageError(f"--cost {show(name)}: there are default and none; or give a .toml file")
     try:
         if path.stat().st_size > MAX_FILE:
-            raise UsageError(f"--cost {name}: larger than 1 MiB; not a cost profile")
+            raise UsageError(f"--cost {show(name)}: larger than 1 MiB; not a cost profile")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not readable as text"
-        raise UsageError(f"--cost {name}: {reason.lower()}") from None
+        raise UsageError(f"--cost {show(name)}: {reason.lower()}") from None
     return parse(text, path.stem, set(default.steps))
 
 
