@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Mapping
@@ -32,6 +33,28 @@ class Run:
     trace: str | None = None
 
 
+# What the default sweep adds on a machine with few CPUs: one path of scaling, simulated.
+SMALL_CPUS = 8
+PANEL = {
+    "machine": "virtual",
+    "threads": "1,2,4,8,16,32,64",
+    "vmas": "private",
+    "writers": "0",
+    "faults": "300",
+    "repeats": "1",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The trials of a sweep that run on one machine."""
+
+    spelled: str  # the machine as the user named it
+    machine: Machine
+    cost: costs.CostProfile
+    plan: plan.Plan
+
+
 def say(text: str) -> None:
     """Tell the user something that is not data."""
     print(text, file=sys.stderr, flush=True)
@@ -49,14 +72,34 @@ def run(given: Mapping[str, str], how: Run) -> None:
         assert how.output is not None
         given = _stored(how.output)
     options = config.parse(given)
-    machine = get_machine(options.machine)
     topology = read_topology()
-    cost = costs.load(options.cost)
-    the_plan = plan.build(options, machine, topology, cost)
+    parts = parts_of(options, topology)
+    if how.trace is not None:
+        if not parts[0].machine.simulated:
+            raise UsageError("--trace: the time line is that of --machine virtual")
+        if Path(how.trace).exists():
+            raise OutputError(f"--trace {how.trace}: exists; name another file")
     if how.dry_run:
-        _dry_run(the_plan, machine, topology, how)
-        return
-    _measure(options, machine, topology, cost, the_plan, how)
+        _dry_run(parts, topology, how)
+    else:
+        _measure(parts, options, topology, how)
+
+
+def parts_of(options: config.Options, topology: Topology) -> list[Part]:
+    """Return what a sweep runs, one machine after the other.
+
+    The default sweep on a small machine ends with what a larger one would show, simulated.
+    """
+    wanted = [options]
+    simulator = importlib.util.find_spec("faultbench._virtual")
+    if options.is_default and topology.usable <= SMALL_CPUS and simulator is not None:
+        wanted.append(config.parse(PANEL))
+    parts = []
+    for each in wanted:
+        machine, cost = get_machine(each.machine), costs.load(each.cost)
+        made = plan.build(each, machine, topology, cost)
+        parts.append(Part(each.machine, machine, cost, made))
+    return parts
 
 
 def _stored(path: str) -> dict[str, str]:
@@ -66,24 +109,25 @@ def _stored(path: str) -> dict[str, str]:
     return options
 
 
-def _dry_run(the_plan: plan.Plan, machine: Machine, topology: Topology, how: Run) -> None:
+def _dry_run(parts: list[Part], topology: Topology, how: Run) -> None:
     done: set[str] = set()
     if how.resume and how.output is not None:
         done = _finished(records.read(how.output), how)
-    left = the_plan.without(done)
-    for spec in left.specs:
-        knobs = f" {spec.knobs}" if spec.knobs else ""
-        print(
-            f"{spec.trial_id} {spec.kernel} {spec.path or '-'}{knobs} {spec.handler_label} "
-            f"{spec.order} {spec.access} workers={spec.threads} vmas={spec.vmas_label} "
-            f"files={spec.files_label} mms={spec.mms_label} writers={spec.writers} "
-            f"repeat={spec.repeat}"
-        )
-    for note in left.notes:
-        say(f"note: {note}")
-    side = topology.usable if machine.simulated else 1
-    seconds = left.seconds(machine, side)
-    say(f"{len(left.specs)} trials, about {progress.clock(seconds)}")
+    for part in parts:
+        left = part.plan.without(done)
+        for spec in left.specs:
+            knobs = f" {spec.knobs}" if spec.knobs else ""
+            print(
+                f"{spec.trial_id} {spec.machine} {spec.kernel} {spec.path or '-'}{knobs} "
+                f"{spec.handler_label} {spec.order} {spec.access} workers={spec.threads} "
+                f"vmas={spec.vmas_label} files={spec.files_label} mms={spec.mms_label} "
+                f"writers={spec.writers} repeat={spec.repeat}"
+            )
+        for note in left.notes:
+            say(f"note: {note}")
+        side = topology.usable if part.machine.simulated else 1
+        seconds = left.seconds(part.machine, side)
+        say(f"{len(left.specs)} trials on {part.machine.name}, about {progress.clock(seconds)}")
 
 
 def _finished(results: records.Results, how: Run) -> set[str]:
@@ -94,75 +138,94 @@ def _finished(results: records.Results, how: Run) -> set[str]:
     }
 
 
-def _measure(
-    options: config.Options,
-    machine: Machine,
-    topology: Topology,
-    cost: costs.CostProfile,
-    the_plan: plan.Plan,
-    how: Run,
-) -> None:
-    identity = host.identity(topology)
-    header = records.Header(
-        faultbench=__version__,
-        plan={"options": dict(options.raw), "trials": len(the_plan.specs)},
-        host={} if machine.simulated else identity,
-        costs={cost.digest: {"name": cost.name, "steps": cost.steps}},
-    )
+def _measure(parts: list[Part], options: config.Options, topology: Topology, how: Run) -> None:
+    identity = {} if parts[0].machine.simulated else host.identity(topology)
     output = values.output(how.output or time.strftime("faultbench-%Y%m%d-%H%M%S.jsonl"))
+    done: set[str] = set()
     trials: list[Trial] = []
     if how.resume:
         writer, results = records.Writer.resume(output)
-        with_writer = writer
         try:
-            _check_same(results, identity, machine)
+            _check_same(results, identity)
         except BaseException:
             writer.close()
             raise
         for note in results.notes:
             say(f"note: {note}")
-        done = _finished(results, how)
-        ids = {spec.trial_id for spec in the_plan.specs}
-        trials = [t for t in results.trials if t.trial_id in done & ids]
-        the_plan = the_plan.without(done)
+        planned = {spec.trial_id for part in parts for spec in part.plan.specs}
+        done = _finished(results, how) & planned
+        trials = [trial for trial in results.trials if trial.trial_id in done]
     else:
-        with_writer = records.Writer.create(output, header)
-    for note in the_plan.notes:
-        say(f"note: {note}")
-    runner = Runner(
-        machine, options.machine, topology, cost, options={"lines": how.lines, "trace": how.trace}
-    )
-    seconds = the_plan.seconds(machine, runner.side_by_side)
-    say(
-        f"{len(the_plan.specs)} trials on {machine.name}, about {progress.clock(seconds)}; "
-        f"results: {output}"
-    )
-    interrupted = False
-    with with_writer as writer, progress.display(the_plan.specs, machine) as shown:
-
-        def append(trial: Trial) -> None:
-            writer.append(trial)
-            trials.append(trial)
-            shown.finished(trial)
-
-        try:
-            runner.run(the_plan.specs, append)
-        except KeyboardInterrupt:
-            interrupted = True
-        except FaultbenchError as error:
-            if not isinstance(error, OutputError) and trials:
-                raise type(error)(f"{error}\n{len(trials)} trials are kept in {output}") from None
-            raise
-    if interrupted:
+        writer = records.Writer.create(output, _header(parts, options, identity))
+    try:
+        with writer:
+            for part in parts:
+                _run_part(part, done, topology, how, (writer, trials))
+    except KeyboardInterrupt:
         say(f"\ninterrupted: {len(trials)} finished trials are kept")
         say(f"go on with: faultbench sweep -o {output} --resume")
         sys.exit(130)
-    _show(trials, cost, output, how, topology)
+    except FaultbenchError as error:
+        if not isinstance(error, OutputError) and trials:
+            raise type(error)(f"{error}\n{len(trials)} trials are kept in {output}") from None
+        raise
+    _show(trials, parts[0].cost, output, how, topology)
 
 
-def _check_same(results: records.Results, identity: dict[str, Any], machine: Machine) -> None:
+def _header(parts: list[Part], options: config.Options, identity: dict[str, Any]) -> records.Header:
+    count = sum(len(part.plan.specs) for part in parts)
+    return records.Header(
+        faultbench=__version__,
+        plan={"options": dict(options.raw), "trials": count},
+        host=identity,
+        costs={p.cost.digest: {"name": p.cost.name, "steps": p.cost.steps} for p in parts},
+    )
+
+
+def _run_part(
+    part: Part,
+    done: set[str],
+    topology: Topology,
+    how: Run,
+    kept: tuple[records.Writer, list[Trial]],
+) -> None:
+    writer, trials = kept
+    specs = part.plan.without(done).specs
+    for note in part.plan.notes:
+        say(f"note: {note}")
+    traced = {"trace": True} if how.trace is not None else {}
+    runner = Runner(part.machine, part.spelled, topology, part.cost, options=traced)
+    seconds = part.plan.without(done).seconds(part.machine, runner.side_by_side)
+    say(
+        f"{len(specs)} trials on {part.machine.name}, about {progress.clock(seconds)}; "
+        f"results: {writer.path}"
+    )
+    with progress.display(specs, part.machine) as shown:
+
+        def append(trial: Trial) -> None:
+            log = trial.extra.pop("log", None)
+            writer.append(trial)
+            trials.append(trial)
+            shown.finished(trial)
+            if log is not None and how.trace is not None:
+                _trace(trial, log, how)
+
+        runner.run(specs, append)
+
+
+def _trace(trial: Trial, log: list[Any], how: Run) -> None:
+    """Write the time line of the first trial that has one; it is no part of the record."""
+    from faultbench.timeline import write
+
+    assert how.trace is not None
+    if not Path(how.trace).exists():  # the first trial's
+        write(trial, log, how.trace)
+        say(f"time line of {progress.describe(trial.spec)}: {how.trace}, for ui.perfetto.dev")
+
+
+def _check_same(results: records.Results, identity: dict[str, Any]) -> None:
     before = results.header.host
-    if machine.simulated or not before:
+    if not identity or not before:
         return
     if differing := host.like(before, identity):
         key = differing[0]
@@ -177,9 +240,11 @@ def _check_same(results: records.Results, identity: dict[str, Any], machine: Mac
 def _show(
     trials: list[Trial], cost: costs.CostProfile, output: str, how: Run, topology: Topology
 ) -> None:
-    from faultbench.cli import summary
+    from faultbench.cli import lines, summary
 
     summary.show(trials, cost)
+    if how.lines:
+        lines.show(trials)
     if how.plot and any(trial.status is Status.OK for trial in trials):
         _plot(trials, Path(output), topology)
     bad = [trial for trial in trials if trial.status is not Status.OK]

@@ -235,9 +235,14 @@ def _legend(
 ) -> list[str]:
     said = ["/k: per 1000 faults"]
     if any(ratios):
-        floors = ", ".join(f"{METRICS[r.metric]} {r.floor_pct:.1f} %" for r in ratios if r)
+        known = [r for r in ratios if r and math.isfinite(r.floor_pct)]
+        floors = ", ".join(f"{METRICS[r.metric]} {r.floor_pct:.1f} %" for r in known)
         said[0] += "; ratio: median of paired blocks [95 % interval], * where it is real"
-        said.append(f"noise of this machine in this sweep (A/A): {floors}")
+        simulated = str(good["machine"].iloc[0]).startswith("virtual")
+        if simulated:
+            said.append("a simulation decides no difference below 10 % (`faultbench machines`)")
+        elif floors:
+            said.append(f"noise of this machine in this sweep (A/A): {floors}")
     flags = Counter(word for text in df["flags"] for word in text.split())
     if hollow := flags.pop("oversubscribed", 0):
         said.append(f"○ more workers and writers than CPUs ({hollow} trials): no verdict")

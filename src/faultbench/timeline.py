@@ -1,0 +1,72 @@
+"""The virtual time line of one trial in the Trace Event format, which Perfetto opens.
+
+A track per simulated CPU with its steps (kernel functions), and beside it one with the cache lines
+that arrived there and how long each was under way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faultbench import costs
+from faultbench.errors import OutputError
+from faultbench.model import Trial
+
+PS_PER_US = 1_000_000
+
+
+def events(trial: Trial, log: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return trace events of a log of ``[ps, cpu, kind, step, line, wait_ps]``."""
+    steps = list(costs.load("default").steps)  # in the order of their codes
+    found: list[dict[str, Any]] = []
+    begun: dict[int, tuple[int, str]] = {}
+    last = max((int(record[0]) for record in log), default=0)
+
+    def close(cpu: int, now: int) -> None:
+        if cpu in begun:
+            start, name = begun.pop(cpu)
+            found.append(_slice(name, "step", 2 * cpu, start, now - start))
+
+    for ps, cpu, kind, step, line, wait in log:
+        if kind == "step":
+            close(cpu, ps)
+            begun[cpu] = (ps, steps[step] if 0 <= step < len(steps) else f"step {step}")
+        elif kind == "arrive":
+            found.append(_slice(str(line), "line", 2 * cpu + 1, ps - wait, wait))
+    for cpu in list(begun):
+        close(cpu, last)
+    for cpu in sorted({record[1] for record in log}):
+        role = "worker" if cpu < trial.spec.threads else "writer"
+        for track, what in ((2 * cpu, f"CPU {cpu} ({role})"), (2 * cpu + 1, f"CPU {cpu} lines")):
+            name = {"name": "thread_name", "ph": "M", "pid": 1, "tid": track}
+            found.append({**name, "args": {"name": what}})
+    return found
+
+
+def _slice(name: str, category: str, track: int, start_ps: int, ps: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "cat": category,
+        "ph": "X",
+        "pid": 1,
+        "tid": track,
+        "ts": start_ps / PS_PER_US,
+        "dur": ps / PS_PER_US,
+    }
+
+
+def write(trial: Trial, log: Sequence[Sequence[Any]], path: str) -> None:
+    """Write the time line; `OutputError` if the place cannot be written."""
+    document = {
+        "traceEvents": events(trial, log),
+        "displayTimeUnit": "ns",
+        "otherData": {"trial_id": trial.trial_id, "machine": trial.spec.machine},
+    }
+    try:
+        Path(path).write_text(json.dumps(document), encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"--trace {path}: cannot write: {reason}") from None
