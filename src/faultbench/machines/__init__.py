@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from faultbench.errors import UsageError
-from faultbench.model import TrialSpec
+from faultbench.model import Access, Order, TrialSpec
 
 SAMPLE_SHIFT = 6  # latency of one fault in 64: two clock reads are as dear as a bare fault
 
 WINDOW_NS = 250_000_000
 SETUP_S, TASK_S = 0.01, 0.001  # arena, threads, checks at rest
+SHORT_SLICE = 64
 SLOW_FAULT_S = 20e-6  # a fault's upper end with writers, for trials by count
 
 
@@ -123,6 +124,19 @@ def get_machine(name: str) -> Machine:
     return machine
 
 
+def slice_of(spec: TrialSpec) -> int:
+    """Return the entries of a worker's slice; 0 is the engine's own choice (512, PUD 32).
+
+    What happens on the first touch of an entry (``dax_set_mapping``, a table's allocation) belongs
+    into the warm-up: short ones get a slice that they pass through once.
+    """
+    if spec.duration_ns:
+        return SHORT_SLICE if spec.machine.startswith("virtual") else 0
+    passed = spec.warmup_faults // (2 if spec.access is Access.WP else 1)
+    whole = 32 if spec.order is Order.PUD else 512
+    return min(whole, max(16, 1 << max(0, passed.bit_length() - 1)))
+
+
 def request(job: Job, constants: Mapping[str, int]) -> dict[str, Any]:
     """Return run_trial's input for a model machine (``src/_core/DESIGN.md``, One trial).
 
@@ -159,6 +173,7 @@ def request(job: Job, constants: Mapping[str, int]) -> dict[str, Any]:
         "writers": spec.writers,
         "writer_op": spec.writer_op.code,
         "writer_rate": spec.writer_rate,
+        "slice": slice_of(spec),
         "duration_ns": spec.duration_ns,
         "warmup_ns": spec.warmup_ns,
         "faults": spec.faults,
