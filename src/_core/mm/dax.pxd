@@ -135,6 +135,8 @@ cdef inline void dax_unlock_entry(fb_worker *w, inode *node, uint64_t *slot) noe
     fb_released(w, LOCK_DAX_ENTRY, slot)
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
     fb_at(w, STEP_DAX_UNLOCK_ENTRY, slot)
+    if FB_CHECKED_BUILD and not fb_load_u64(slot, FB_RELAXED) & DAX_LOCKED:
+        fb_violate(w, CHECK_ENTRY_UNLOCKED)
     fb_store_u64(slot, fb_load_u64(slot, FB_RELAXED) & ~<uint64_t>DAX_LOCKED, FB_RELAXED)
     spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
     dax_wake_entry(w, slot, False)

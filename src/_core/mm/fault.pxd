@@ -28,6 +28,7 @@ cdef inline vm_area_struct *lock_vma_under_rcu(fb_worker *w, mm_struct *mm, uint
     """Return the VMA of `addr` read-locked, or NULL after counting one ABORT (§1.3; the order of 6.12)."""
     cdef vm_area_struct *vma
     cdef int got
+    cdef uint32_t tries = 0
     fb_at(w, STEP_LOCK_VMA_UNDER_RCU, mm)
     fb_rcu_read_lock(w.me)
     while True:
@@ -46,6 +47,10 @@ cdef inline vm_area_struct *lock_vma_under_rcu(fb_worker *w, mm_struct *mm, uint
         if got == VMA_DETACHED:
             w.c.vma_lock_miss += 1
             w.outcome = OUTCOME_MISSED
+            tries += 1
+            if FB_CHECKED_BUILD and tries == 1 << 20:
+                fb_violate(w, CHECK_MISSES)
+                break
             continue
         # All relaxed: stable under the read lock.
         if not w.t.rules & RULE_ANON_LATE and vma_ops(vma) == NULL and fb_load_u64(&vma.anon_vma, FB_RELAXED) == 0:

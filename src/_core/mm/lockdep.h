@@ -55,6 +55,9 @@ enum fb_lock_class {
 	X(STALE_VMA,	"a read-locked VMA was detached, of another mm, or without the address") \
 	X(READER_IN_WRITE, "a VMA was write-locked while a reader was inside")	\
 	X(ENTRY_LOST,	"an entry was overwritten without looking under its lock") \
+	X(ENTRY_UNLOCKED, "a page cache entry was unlocked by somebody else")	\
+	X(FREED_COUNTED, "a VMA was freed while vm_refcnt counts a reader or the tree")	\
+	X(MISSES,	"a detached VMA stays in the tree")			\
 	X(NO_MEMORY,	"the arena ran out of objects")				\
 	X(HANDLER_ERROR, "a handler answered VM_FAULT_SIGBUS or VM_FAULT_OOM")
 enum fb_check {

@@ -121,11 +121,11 @@ cdef inline void op_mprotect(fb_worker *w, uint32_t m) noexcept nogil:
     if vma != NULL:
         vma_start_write(w, mm, vma)
         note_wait(w, began)
-        if FB_CHECKED_BUILD and w.t.vma_lock != VMA_LOCK_NONE and not vma_is_write_locked(mm, vma):
-            fb_violate(w, CHECK_WRITE_UNLOCKED)
         # vm_flags_reset(); relaxed: write-locked. VM_EXEC, which no fault here asks about.
         fb_store_u64(&vma.vm_flags, fb_load_u64(&vma.vm_flags, FB_RELAXED) ^ VM_EXEC, FB_RELAXED)
         change_range(w, mm, p.start, p.end, ZAP_PROTECT, STEP_CHANGE_PROTECTION)
+        if FB_CHECKED_BUILD and w.t.vma_lock != VMA_LOCK_NONE and not vma_is_write_locked(mm, vma):
+            fb_violate(w, CHECK_WRITE_UNLOCKED)
         fb_at(w, STEP_TLB_FLUSH, mm)
     mmap_write_unlock(w, mm)
 

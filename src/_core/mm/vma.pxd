@@ -57,6 +57,8 @@ cdef inline vm_area_struct *vm_area_alloc(fb_worker *w, mm_struct *mm, uint64_t 
 cdef inline void vm_area_free(fb_worker *w, vm_area_struct *vma) noexcept nogil:
     """The VMA has left the tree, detached. In 6.4 to 6.14 call_rcu frees it with its lock."""
     cdef uint32_t index = fb_cache_index(&w.t.cache[FB_CACHE_VMA], vma)
+    if FB_CHECKED_BUILD and w.t.rules & RULE_REFCOUNT and fb_load_u32(&vma.vm_refcnt, FB_RELAXED) != 0:
+        fb_violate(w, CHECK_FREED_COUNTED)
     if w.t.rules & RULE_TYPESAFE:
         fb_cache_free_index(w, FB_CACHE_VMA, index)
     elif FB_MUTANT(w, MUTANT_FREED_EARLY):

@@ -58,6 +58,8 @@ cdef inline int vma_start_read(fb_worker *w, mm_struct *mm, vm_area_struct *vma)
         if not fb_refcount_inc_not_zero_limited_acquire(vma_refcnt(vma), &old, VMA_REF_LIMIT):
             fb_try_failed(w, LOCK_VMA_LOCK, vma)
             return VMA_LOCKED if old else VMA_DETACHED
+        if FB_MUTANT(w, MUTANT_DETACH_NO_WAIT):
+            fb_work(2000)    # a passing reader takes its time
         # Relaxed, as vm_lock_seq: the count keeps a writer from changing them under us.
         if fb_unlikely(fb_load_u64(<uint64_t *>&vma.vm_mm, FB_RELAXED) != <uint64_t>mm):
             vma_refcount_put(w, <mm_struct *>fb_load_u64(<uint64_t *>&vma.vm_mm, FB_RELAXED), vma)
