@@ -15,11 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static char *fb_single_base;	/* one arena at a time */
-static size_t fb_single_size;
-static ptrdiff_t fb_single_delta;
-static uint32_t fb_single_window;
-static uint64_t fb_single_turns;	/* of poll and time: one CPU's time moves only when it looks */
+FB_SHARED_STATE char *fb_single_base;	/* one arena at a time */
+FB_SHARED_STATE size_t fb_single_size;
+FB_SHARED_STATE ptrdiff_t fb_single_delta;
+FB_SHARED_STATE uint32_t fb_single_window;
+FB_SHARED_STATE uint64_t fb_single_turns;	/* of poll and time: one CPU's time moves only when it looks */
 
 static __attribute__((noinline, noreturn, cold, unused)) void fb_single_bug(const char *what)
 {

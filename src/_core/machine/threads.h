@@ -155,6 +155,10 @@ static __attribute__((noinline, unused)) bool fb_park(struct fb_task *me, uint64
 		__atomic_exchange_n(&sh->token, 0, FB_ACQUIRE);
 		return true;
 	}
+	if (fb_mut(PARK_FORGETS)) {
+		sched_yield();
+		__atomic_store_n(&sh->token, 2, FB_RELAXED);	/* over an unpark that came meanwhile */
+	}
 	me->parks++;
 	__atomic_store_n(&sh->on_cpu, 0, FB_RELAXED);	/* relaxed: a hint for spinners */
 	while (__atomic_load_n(&sh->token, FB_RELAXED) == 2) {

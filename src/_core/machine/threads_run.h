@@ -43,7 +43,7 @@ static __attribute__((unused)) void fb_machine_unmap(void *p, size_t bytes)
  * Busy work is a chain of dependent multiplications: it takes the same time on a loaded machine's CPU clock, disturbs no
  * cache and reads no clock. fb_work_turns_256 is how many turns take 256 ns, the best of many short trials.
  */
-static uint64_t fb_work_turns_256;
+FB_SHARED_STATE uint64_t fb_work_turns_256;
 
 static __attribute__((noinline, unused)) void fb_work_chain(uint64_t turns)
 {

@@ -66,15 +66,31 @@
 #include <stdlib.h>
 
 #define FB_RELAXED __ATOMIC_RELAXED
+#ifndef FB_ACQUIRE	/* a test weakens them one place at a time (tests/core/c/weaken.h) */
 #define FB_ACQUIRE __ATOMIC_ACQUIRE
 #define FB_RELEASE __ATOMIC_RELEASE
 #define FB_ACQ_REL __ATOMIC_ACQ_REL
+#endif
+
+/*
+ * A mutant: fb_mut(X) is 1 in a test's build with -DFB_MUT_X=1, else 0, and the wrong branch is not compiled. Each is a
+ * bug that the torture must find (tests/core/test_sync_mutants.py).
+ */
+#define FB_MUT_ARG_1 0,
+#define fb_mut_second(ignored, value, ...) value
+#define fb_mut_test(arg) fb_mut_second(arg 1, 0, 0)
+#define fb_mut_expand(value) fb_mut_test(FB_MUT_ARG_##value)
+#define fb_mut_value(macro) fb_mut_expand(macro)
+#define fb_mut(name) fb_mut_value(FB_MUT_##name)
 
 #define FB_INLINE static inline __attribute__((always_inline))
 #define FB_CACHELINE 64
 #define FB_LINE_PAIR 128	/* adjacent-line prefetch: what one thread owns is this far from what another does */
 
 enum { FB_WINDOW_WARMUP = 0, FB_WINDOW_OPEN = 1, FB_WINDOW_CLOSED = 2 };
+
+/* A machine's own state: one in a program or extension, in however many of its files the header is included */
+#define FB_SHARED_STATE __attribute__((weak, visibility("hidden")))
 
 #include "sync/task.h"
 #include "machine/run.h"
@@ -83,6 +99,8 @@ enum { FB_WINDOW_WARMUP = 0, FB_WINDOW_OPEN = 1, FB_WINDOW_CLOSED = 2 };
 #include "machine/virtual.h"
 #elif defined(FB_MACHINE_SINGLE)
 #include "machine/single.h"
+#elif defined(FB_MACHINE_HEADER)	/* a test's */
+#include FB_MACHINE_HEADER
 #else
 #include "machine/threads.h"
 #endif

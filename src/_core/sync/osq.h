@@ -87,7 +87,8 @@ leave:	/* A: take prev->next back. prev may be handing over to us, or be leaving
 		return false;
 	/* C: RELEASE both; pair with the acquire load of prev in A and the exchange of next */
 	fb_store_ptr((void **)&next->prev, prev, FB_RELEASE);
-	fb_store_ptr((void **)&prev->next, next, FB_RELEASE);
+	if (!fb_mut(OSQ_NO_RELINK))
+		fb_store_ptr((void **)&prev->next, next, FB_RELEASE);
 	return false;
 }
 

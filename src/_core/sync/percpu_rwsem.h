@@ -73,7 +73,8 @@ static inline void fb_percpu_down_write(struct fb_percpu_rwsem *s, struct fb_tas
 {
 	fb_down_write(&s->inner, me);
 	fb_store_u32(&s->busy, 1, FB_RELAXED);	/* relaxed: the grace period publishes it */
-	fb_synchronize_rcu(me);
+	if (!fb_mut(PERCPU_NO_PERIOD))
+		fb_synchronize_rcu(me);
 	for (uint32_t i = 0; i < me->nr; i++)
 		fb_rcuwait_wait_u64(&s->writer, fb_percpu_count(s, &me->all[i]), 0, me);
 }

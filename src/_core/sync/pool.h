@@ -72,7 +72,8 @@ static __attribute__((noinline, unused)) void fb_pool_refill(struct fb_pool *poo
 {
 	uint64_t nr = 0, head = 0;
 
-	fb_spin_lock(&pool->lock, me);
+	if (!fb_mut(POOL_UNLOCKED))
+		fb_spin_lock(&pool->lock, me);
 	while (nr < FB_MAGAZINE_BATCH) {
 		uint64_t obj = FB_POOL_GET(pool, head), fresh = FB_POOL_GET(pool, fresh);
 
@@ -88,7 +89,8 @@ static __attribute__((noinline, unused)) void fb_pool_refill(struct fb_pool *poo
 		head = obj;
 		nr++;
 	}
-	fb_spin_unlock(&pool->lock);
+	if (!fb_mut(POOL_UNLOCKED))
+		fb_spin_unlock(&pool->lock);
 	FB_POOL_SET(mag, head, head);
 	FB_POOL_SET(mag, nr, nr);
 }

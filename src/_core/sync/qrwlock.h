@@ -26,7 +26,8 @@ static __attribute__((noinline, unused)) void fb_read_lock_slow(struct fb_qrwloc
 	uint32_t cnts;
 
 	/* relaxed: take the bias back while we queue */
-	fb_fetch_add_u32(&l->cnts, -FB_QR_BIAS, FB_RELAXED);
+	if (!fb_mut(QRW_BIAS_KEPT))
+		fb_fetch_add_u32(&l->cnts, -FB_QR_BIAS, FB_RELAXED);
 	fb_spin_lock(&l->wait_lock, me);
 	fb_fetch_add_u32(&l->cnts, FB_QR_BIAS, FB_RELAXED);	/* relaxed: the loop below acquires */
 	/* The head of the queue waits for the writer that holds it, not for one that waits: that one is behind us.
@@ -83,7 +84,10 @@ FB_INLINE void fb_write_lock(struct fb_qrwlock *l, struct fb_task *me)
 FB_INLINE void fb_write_unlock(struct fb_qrwlock *l)
 {
 	/* One byte: the others may change while we hold it. RELEASE, pairs with every ACQUIRE above. */
-	fb_store_u8((uint8_t *)&l->cnts, 0, FB_RELEASE);
+	if (fb_mut(QRW_UNLOCK_WORD))
+		fb_store_u32(&l->cnts, 0, FB_RELEASE);
+	else
+		fb_store_u8((uint8_t *)&l->cnts, 0, FB_RELEASE);
 }
 
 #endif

@@ -57,7 +57,8 @@ static __attribute__((noinline, unused)) void fb_spin_queue(struct fb_spinlock *
 	}
 
 	/* We are the head: wait until owner and pending are gone. ACQUIRE, pairs with fb_spin_unlock. */
-	while ((val = fb_load_u32(&l->val, FB_ACQUIRE)) & FB_Q_LOCKED_PENDING_MASK)
+	while ((val = fb_load_u32(&l->val, FB_ACQUIRE)) &
+	       (fb_mut(SPIN_HEAD_IGNORES_PENDING) ? FB_Q_LOCKED_MASK : FB_Q_LOCKED_PENDING_MASK))
 		fb_spin_u32(&l->val, val);
 
 	/* Alone in the queue: clear the tail with the same operation that takes the lock. */
@@ -71,7 +72,10 @@ static __attribute__((noinline, unused)) void fb_spin_queue(struct fb_spinlock *
 
 	/* ACQUIRE, pairs with the RELEASE store to prev->next above */
 	while (!(next = fb_load_ptr((void *const *)&node->next, FB_ACQUIRE)))
-		fb_spin_u64((const uint64_t *)&node->next, 0);
+		if (fb_mut(SPIN_NO_SUCCESSOR))
+			return;
+		else
+			fb_spin_u64((const uint64_t *)&node->next, 0);
 	/* RELEASE, pairs with the acquire load of node->locked */
 	fb_store_u32(&next->locked, 1, FB_RELEASE);
 }
@@ -92,7 +96,7 @@ static __attribute__((noinline, unused)) void fb_spin_lock_slow(struct fb_spinlo
 	val = fb_fetch_or_u32(&l->val, FB_Q_PENDING, FB_ACQUIRE);
 	if (val & ~FB_Q_LOCKED_MASK) {
 		/* relaxed: takes back our own bit; had it been set before, it is another's */
-		if (!(val & FB_Q_PENDING))
+		if (!(val & FB_Q_PENDING) || fb_mut(SPIN_PENDING_STOLEN))
 			fb_fetch_and_u32(&l->val, ~FB_Q_PENDING, FB_RELAXED);
 		fb_spin_queue(l, me);
 		return;

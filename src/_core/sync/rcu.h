@@ -41,7 +41,10 @@ static inline void fb_rcu_online(struct fb_task *me)
 	/* ACQUIRE, pairs with the RELEASE store of gp in fb_rcu_advance */
 	me->rcu_seen = fb_load_u64(&me->rcu->gp, FB_ACQUIRE);
 	/* ACQ_REL on the word that fb_rcu_quiet reads by an RMW: it sees us, or we see what it had unlinked */
-	fb_xchg_u64(&me->sh->rcu, me->rcu_seen, FB_ACQ_REL);
+	if (fb_mut(RCU_ONLINE_STORE))
+		fb_store_u64(&me->sh->rcu, me->rcu_seen, FB_RELEASE);
+	else
+		fb_xchg_u64(&me->sh->rcu, me->rcu_seen, FB_ACQ_REL);
 }
 
 /* After its last, and before each sleep. */
@@ -72,6 +75,13 @@ FB_INLINE void fb_rcu_read_unlock(struct fb_task *me)
 	}
 }
 
+/* Between two operations of a task that reads little under RCU: until it says so, every grace period waits for it. */
+FB_INLINE void fb_rcu_quiescent(struct fb_task *me)
+{
+	fb_rcu_read_lock(me);
+	fb_rcu_read_unlock(me);
+}
+
 /* How a lock sleeps: offline, so that no grace period waits for it. As fb_park, it may return early. */
 static inline bool fb_schedule(struct fb_task *me, uint64_t timeout_ns)
 {
@@ -90,7 +100,7 @@ static inline uint64_t fb_rcu_snapshot(struct fb_rcu *rcu)
 	 * The next period to begin. A read-modify-write, ACQ_REL, pairs with the one in fb_rcu_advance: that comes after
 	 * ours and then passes our unlink on with gp, or before it and we see the period that has begun without us.
 	 */
-	return fb_fetch_add_u64(&rcu->begun, 0, FB_ACQ_REL) + 1;
+	return fb_fetch_add_u64(&rcu->begun, 0, FB_ACQ_REL) + !fb_mut(RCU_JOINS_PERIOD);
 }
 
 FB_INLINE bool fb_rcu_quiet(struct fb_task_shared *sh, uint64_t gp)
@@ -121,7 +131,7 @@ static inline void fb_rcu_advance(struct fb_rcu *rcu, uint64_t cookie, struct fb
 		fb_store_u64(&rcu->gp, begun, FB_RELEASE);
 	}
 	if (done != begun) {
-		for (i = 0; i < me->nr && fb_rcu_quiet(me->all[i].sh, begun); i++)
+		for (i = fb_mut(RCU_SKIPS_ONE); i < me->nr && fb_rcu_quiet(me->all[i].sh, begun); i++)
 			;
 		if (i == me->nr)	/* RELEASE, pairs with the acquire load in fb_rcu_elapsed */
 			fb_store_u64(&rcu->done, begun, FB_RELEASE);
@@ -145,9 +155,11 @@ static inline void fb_synchronize_rcu(struct fb_task *me)
 	uint64_t cookie = fb_rcu_snapshot(me->rcu), done;
 
 	fb_rcu_offline(me);
-	while (!fb_rcu_elapsed(me->rcu, cookie, me)) {
-		done = fb_load_u64(&me->rcu->done, FB_RELAXED);	/* relaxed: only to wait for its change */
-		if (done < cookie)
+	for (;;) {
+		done = fb_load_u64(&me->rcu->done, FB_RELAXED);	/* relaxed: only to notice its change */
+		if (fb_rcu_elapsed(me->rcu, cookie, me))
+			break;
+		if (fb_load_u64(&me->rcu->done, FB_RELAXED) == done)
 			fb_spin_u64(&me->rcu->done, done);
 	}
 	fb_rcu_online(me);

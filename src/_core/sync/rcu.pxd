@@ -8,6 +8,7 @@ cdef extern from "sync/rcu.h" nogil:
     void fb_rcu_offline(fb_task *me)
     void fb_rcu_read_lock(fb_task *me)
     void fb_rcu_read_unlock(fb_task *me)
+    void fb_rcu_quiescent(fb_task *me)
     bint fb_schedule(fb_task *me, uint64_t timeout_ns)
     uint64_t fb_rcu_snapshot(fb_rcu *rcu)
     bint fb_rcu_elapsed(fb_rcu *rcu, uint64_t cookie, fb_task *me)

@@ -20,10 +20,14 @@ struct fb_rcuwait {
 /* Sleep until *p is `want`. Whoever changes *p towards it does so by an ACQ_REL RMW, then calls fb_rcuwait_wake. */
 static inline void fb_rcuwait_wait_u32(struct fb_rcuwait *w, uint32_t *p, uint32_t want, struct fb_task *me)
 {
+	if (fb_mut(RCUWAIT_LATE) && fb_load_u32(p, FB_ACQUIRE) == want)
+		return;
 	/* relaxed: the RMW of *p publishes it */
 	fb_store_ptr((void **)&w->task, me, FB_RELAXED);
+	if (fb_mut(RCUWAIT_LATE))
+		fb_schedule(me, 0);
 	/* ACQ_REL, pairs with the waker's RMW: RELEASE shows it `task`, ACQUIRE shows us what it did before */
-	while (fb_fetch_add_u32(p, 0, FB_ACQ_REL) != want)
+	while ((fb_mut(RCUWAIT_LOAD) ? fb_load_u32(p, FB_ACQUIRE) : fb_fetch_add_u32(p, 0, FB_ACQ_REL)) != want)
 		fb_schedule(me, 0);
 	fb_store_ptr((void **)&w->task, NULL, FB_RELAXED);	/* relaxed: a late wake-up is a token too many, no harm */
 }

@@ -25,7 +25,7 @@ FB_INLINE bool fb_refcount_inc_not_zero_limited_acquire(struct fb_refcount *r, u
 {
 	*old = fb_load_u32(&r->refs, FB_RELAXED);	/* relaxed: the CAS decides */
 	do {
-		if (!*old || *old >= limit)
+		if (!*old || (*old >= limit && !fb_mut(REF_NO_LIMIT)))
 			return false;
 		/* ACQUIRE, pairs with set_release and with every RELEASE below */
 	} while (!fb_cas_u32(&r->refs, old, *old + 1, FB_ACQUIRE));
@@ -50,6 +50,12 @@ FB_INLINE bool fb_refcount_add_not_zero(struct fb_refcount *r, uint32_t n)
  * and so that it sees the waiter of fb_rcuwait_wait_u32. */
 FB_INLINE uint32_t fb_refcount_sub_return(struct fb_refcount *r, uint32_t n)
 {
+	if (fb_mut(REF_TORN_SUB)) {
+		uint32_t left = fb_load_u32(&r->refs, FB_ACQUIRE) - n;
+
+		fb_store_u32(&r->refs, left, FB_RELEASE);
+		return left;
+	}
 	return fb_fetch_add_u32(&r->refs, -n, FB_ACQ_REL) - n;
 }
 

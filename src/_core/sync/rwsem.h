@@ -76,7 +76,10 @@ FB_INLINE void fb_rwsem_set_reader_owned(struct fb_rwsem *s, const struct fb_tas
 {
 	uint64_t keep = fb_rwsem_owner(s) & FB_RWSEM_NONSPINNABLE;
 
-	fb_store_u64(&s->owner, (uint64_t)(uintptr_t)task | FB_RWSEM_READER_OWNED | keep, FB_RELAXED);
+	if (fb_mut(SEAM_BYPASS))
+		s->owner = (uint64_t)(uintptr_t)task | FB_RWSEM_READER_OWNED | keep;
+	else
+		fb_store_u64(&s->owner, (uint64_t)(uintptr_t)task | FB_RWSEM_READER_OWNED | keep, FB_RELAXED);
 }
 
 #include "sync/rwsem_slow.h"
@@ -114,7 +117,8 @@ FB_INLINE void fb_up_read(struct fb_rwsem *s, struct fb_task *me)
 	/* RELEASE, pairs with the ACQUIRE of every CAS that takes the lock for a writer */
 	uint64_t count = fb_fetch_add_u64(&s->count, -FB_RWSEM_READER_BIAS, FB_RELEASE) - FB_RWSEM_READER_BIAS;
 
-	if (fb_unlikely((count & (FB_RWSEM_LOCK_MASK | FB_RWSEM_FLAG_WAITERS)) == FB_RWSEM_FLAG_WAITERS))
+	if (fb_unlikely((count & (FB_RWSEM_LOCK_MASK | FB_RWSEM_FLAG_WAITERS |
+				  (fb_mut(RWSEM_LOST_WAKE) ? FB_RWSEM_FLAG_HANDOFF : 0))) == FB_RWSEM_FLAG_WAITERS))
 		fb_rwsem_last_reader_wakes(s, me);
 }
 
@@ -152,9 +156,15 @@ FB_INLINE void fb_up_write(struct fb_rwsem *s, struct fb_task *me)
 /* Writer becomes reader without a moment in between; readers that wait come in, writers do not. */
 FB_INLINE void fb_downgrade_write(struct fb_rwsem *s, struct fb_task *me)
 {
-	/* RELEASE, pairs with the ACQUIRE of the readers that follow */
-	uint64_t count = fb_fetch_add_u64(&s->count, FB_RWSEM_READER_BIAS - FB_RWSEM_WRITER_LOCKED, FB_RELEASE);
+	uint64_t count;
 
+	if (fb_mut(RWSEM_DOWNGRADE_GAP)) {
+		fb_up_write(s, me);
+		fb_down_read(s, me);
+		return;
+	}
+	/* RELEASE, pairs with the ACQUIRE of the readers that follow */
+	count = fb_fetch_add_u64(&s->count, FB_RWSEM_READER_BIAS - FB_RWSEM_WRITER_LOCKED, FB_RELEASE);
 	fb_rwsem_set_reader_owned(s, me);
 	if (count & FB_RWSEM_FLAG_WAITERS)
 		fb_rwsem_downgrade_wake(s, me);

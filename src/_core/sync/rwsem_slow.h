@@ -122,18 +122,18 @@ static __attribute__((noinline, unused)) void fb_rwsem_mark_wake(struct fb_rwsem
 		struct fb_rwsem_waiter *w = fb_container_of(pos, struct fb_rwsem_waiter, list);
 
 		next = FB_LIST_GET(pos, next);
-		if (fb_load_u32(&w->type, FB_RELAXED) == FB_RWSEM_WAITING_FOR_WRITE)
+		if (fb_load_u32(&w->type, FB_RELAXED) == FB_RWSEM_WAITING_FOR_WRITE && !fb_mut(RWSEM_GRANTS_WRITERS))
 			continue;
 		fb_rwsem_list_del(pos);
 		granted[woken++] = w;
-		if (woken == FB_RWSEM_MAX_READERS_WAKEUP)
+		if (woken == (fb_mut(RWSEM_WAKES_ONE) ? 1 : FB_RWSEM_MAX_READERS_WAKEUP))
 			break;
 	}
 
 	/* One addition for all biases and for the flags that fall with them. */
 	adjust = woken * FB_RWSEM_READER_BIAS - adjust;
 	old = fb_load_u64(&s->count, FB_RELAXED);	/* relaxed: HANDOFF changes under wait_lock only, once readers own it */
-	if (fb_rwsem_list_empty(s))
+	if (fb_rwsem_list_empty(s) && !fb_mut(RWSEM_WAITERS_STAY))
 		adjust -= FB_RWSEM_FLAG_WAITERS;
 	if (woken && (old & FB_RWSEM_FLAG_HANDOFF))
 		adjust -= FB_RWSEM_FLAG_HANDOFF;
@@ -221,7 +221,8 @@ static __attribute__((noinline, unused)) void fb_rwsem_down_read_slow(struct fb_
 	fb_rwsem_add_waiter(s, w);
 	/* relaxed: from bias to place in the queue; the queue is under wait_lock */
 	count = fb_fetch_add_u64(&s->count, adjust, FB_RELAXED) + adjust;
-	fb_rwsem_cond_wake(s, count, &q);
+	if (!fb_mut(RWSEM_NO_RECHECK))
+		fb_rwsem_cond_wake(s, count, &q);
 	fb_spin_unlock(&s->wait_lock);
 	fb_wake_up_q(&q);
 

@@ -54,7 +54,8 @@ static inline bool fb_rwsem_try_write_lock_unqueued(struct fb_rwsem *s, struct f
 {
 	uint64_t count = fb_load_u64(&s->count, FB_RELAXED);	/* relaxed: the CAS decides */
 
-	while (!(count & (FB_RWSEM_LOCK_MASK | FB_RWSEM_FLAG_HANDOFF))) {
+	while (!(count & ((fb_mut(RWSEM_OVER_READERS) ? FB_RWSEM_WRITER_LOCKED : FB_RWSEM_LOCK_MASK) |
+			  (fb_mut(RWSEM_BARGE) ? 0 : FB_RWSEM_FLAG_HANDOFF)))) {
 		/* ACQUIRE, pairs with the RELEASE of fb_up_write and of the last fb_up_read */
 		if (fb_cas_u64(&s->count, &count, count | FB_RWSEM_WRITER_LOCKED, FB_ACQUIRE)) {
 			fb_rwsem_set_owner(s, me);
@@ -125,7 +126,7 @@ static inline bool fb_rwsem_try_write_lock(struct fb_rwsem *s, struct fb_rwsem_w
 			return false;
 		new = count;
 		if (count & FB_RWSEM_LOCK_MASK) {
-			if (handoff || fb_now() <= fb_load_u64(&w->timeout, FB_RELAXED))
+			if (handoff || fb_mut(RWSEM_NO_HANDOFF) || fb_now() <= fb_load_u64(&w->timeout, FB_RELAXED))
 				return false;
 			new |= FB_RWSEM_FLAG_HANDOFF;
 		} else {

@@ -17,13 +17,13 @@ struct fb_seqcount {
 FB_INLINE void fb_seq_begin(struct fb_seqcount *s)
 {
 	/* relaxed: one writer; RELEASE stores of the data follow, or a release of a lock (vma_start_write) */
-	fb_store_u32(&s->sequence, fb_load_u32(&s->sequence, FB_RELAXED) + 1, FB_RELAXED);
+	fb_store_u32(&s->sequence, fb_load_u32(&s->sequence, FB_RELAXED) + (fb_mut(SEQ_EVEN) ? 2 : 1), FB_RELAXED);
 }
 
 FB_INLINE void fb_seq_end(struct fb_seqcount *s)
 {
 	/* RELEASE, pairs with fb_seq_read_acquire: all that the writer did */
-	fb_store_u32(&s->sequence, fb_load_u32(&s->sequence, FB_RELAXED) + 1, FB_RELEASE);
+	fb_store_u32(&s->sequence, fb_load_u32(&s->sequence, FB_RELAXED) + (fb_mut(SEQ_EVEN) ? 2 : 1), FB_RELEASE);
 }
 
 /* raw_read_seqcount: odd values too. ACQUIRE, pairs with fb_seq_end. */

@@ -64,7 +64,7 @@ static inline void fb_synchronize_srcu(struct fb_srcu *s, struct fb_task *me)
 	uint32_t idx;
 
 	fb_down_write(&s->sync, me);
-	for (int i = 0; i < 2; i++) {
+	for (int i = fb_mut(SRCU_ONE_FLIP); i < 2; i++) {
 		/* New readers go to the other index, so that a stream of them does not keep us. relaxed: see read_lock. */
 		idx = fb_fetch_add_u32(&s->idx, 1, FB_RELAXED) & 1;
 		fb_srcu_wait(s, idx, me);
