@@ -175,6 +175,7 @@ cdef void _report_trial(void *arg, fb_arena *a) noexcept with gil:
         out["writer_steps"] = _steps(_workers, _tasks)
     if _top_lines:
         out["lines"] = _lines(a, _top_lines)
+        out["accesses"] = {name: sum(values) for name, values in _cpus(_tasks).items()}
     if _logging:
         out["log"] = _log(a)
 

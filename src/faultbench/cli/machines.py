@@ -1,4 +1,4 @@
-"""``faultbench machines``: what ``--machine virtual:NAME`` can simulate, and how well it is known."""
+"""``faultbench machines``: what ``--machine virtual:NAME`` simulates, how well it is known."""
 
 from typing import Annotated
 

@@ -92,11 +92,11 @@ class Description:
 
 
 def _code(name: str, value: int | str) -> int:
-    return RULES[name].index(value) if isinstance(value, str) else value  # type: ignore[arg-type]
+    return RULES[name].index(value) if isinstance(value, str) else value
 
 
 def names() -> list[str]:
-    """The machines that come with faultbench, by size."""
+    """Return the machines that come with faultbench, by size."""
     folder = resources.files("faultbench.machines") / "data"
     found = [item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml")]
     return sorted(found, key=lambda name: (load(name).cpus, name))

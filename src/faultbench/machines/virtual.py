@@ -58,7 +58,7 @@ class VirtualMachine:
             )
 
     def topology(self) -> Topology:
-        """The machine's CPUs, for ``--pin``; numbered by place."""
+        """Return the CPUs, for ``--pin``; numbered by place."""
         d = self.description
         return Topology(
             tuple(
