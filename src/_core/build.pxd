@@ -29,7 +29,7 @@ cdef inline uint32_t tables_needed(trial_state *s) noexcept:
         per_mapping += s.entries
     if t.writers and t.writer_op == WRITER_TARGET:
         per_mapping *= 2
-    return (t.nr_mappings * (per_mapping + ((size + (2 << PUD_SHIFT)) >> PGDIR_SHIFT) + 1) + 4 * t.nr_mms
+    return (t.nr_mappings * (per_mapping + ((size + (<uint64_t>2 << PUD_SHIFT)) >> PGDIR_SHIFT) + 1) + 4 * t.nr_mms
             + (s.nr + 1) * SLACK + (t.writers * FB_DEFERRED_TABLES if t.writer_op == WRITER_TARGET else 0))
 
 

@@ -58,7 +58,7 @@ static struct fbv_event pop(void)
 
 /* ---- whose turn it is ---- */
 
-static void save(struct fbv_cpu *c)
+void fbv_save(struct fbv_cpu *c)
 {
 	c->now = fbv.now;
 	c->hits = fbv.hits;
@@ -99,6 +99,11 @@ struct fbv_cpu *fbv_next(void)
 		switch (e.type) {
 		case FBV_EVENT_GO:
 			go = e.generation == c->generation;
+			/* Spinners look up now and then for ever: with nobody else to do anything they wait for nothing. */
+			if (go && c->state == FBV_SPINNING && ++sim.vain > FBV_VAIN_MAX) {
+				sim.error = EDEADLK;
+				return NULL;
+			}
 			break;
 		case FBV_EVENT_ATTEMPT:
 			go = fbv_attempt(c, t);
@@ -110,6 +115,7 @@ struct fbv_cpu *fbv_next(void)
 			fbv_issue_prefetch(c, e.slot, t);
 			break;
 		case FBV_EVENT_ARRIVE:
+			sim.vain = 0;
 			go = fbv_arrive(c, e.slot, t);
 			break;
 		}
@@ -126,7 +132,7 @@ void fbv_block(void)
 {
 	struct fbv_cpu *me = sim.self, *c;
 
-	save(me);
+	fbv_save(me);
 	c = fbv_next();
 	if (c != me)
 		fb_fiber_switch(&me->fiber, c ? &c->fiber : &sim.home);

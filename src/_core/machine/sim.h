@@ -76,7 +76,7 @@ struct fbv_event {
 	uint16_t cpu;
 	uint8_t	 type, slot;
 };
-enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024 };
+enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 10000000 };
 
 struct fbv_sim {
 	struct fbv_machine m;
@@ -96,6 +96,7 @@ struct fbv_sim {
 	uint64_t no_steps[FBV_STEPS];	/* where time goes that is not counted */
 	struct fbv_entry *stores;
 	int	 error;
+	uint64_t vain;			/* spinners that looked up since a line last moved */
 	uint64_t log_max, log_nr;
 	struct fbv_log_record *log;
 	uint32_t *touched, touched_nr, touched_max;	/* lines that have a state, in order of first access */
@@ -141,6 +142,7 @@ static inline void fbv_set_limit(void)
 
 FBV_HIDDEN void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot);
 FBV_HIDDEN void fbv_block(void);	/* run others until an event says that this CPU goes on */
+FBV_HIDDEN void fbv_save(struct fbv_cpu *c);	/* the running CPU's part of `fbv` */
 FBV_HIDDEN struct fbv_cpu *fbv_next(void);	/* the CPU that goes on next, now the running one; NULL: deadlock */
 FBV_HIDDEN void fbv_order(void);	/* … until every earlier event has happened */
 

@@ -71,6 +71,7 @@ int fbv_set_up_memory(uint32_t nr)
 	fbv.jitter = (sim.m.jitter << 20) / 1000;
 	fbv.logging = sim.log_max != 0;
 	sim.error = 0;
+	sim.vain = 0;
 	return 0;
 }
 

@@ -65,7 +65,10 @@ void fb_unpark(struct fb_task *t)
 	drain();
 	if (fbv.logging)
 		fbv_log(sim.self, fbv.now, FBV_LOG_UNPARK, t->id, FBV_NO_LINE, 0);
-	fbv.now += sim.m.unpark;
+	if (!c->on_cpu) {	/* a task that has not gone to sleep only has its token set */
+		fbv.now += sim.m.unpark;
+		fbv_order();
+	}
 	if (!c->token && c->state == FBV_PARKED) {
 		uint64_t from = fbv.now > c->asleep ? fbv.now : c->asleep;
 
@@ -132,6 +135,7 @@ static void fiber_main(void)
 	if (c->task->id < sim.run->nr_workers && !--sim.workers_left)
 		sim.run->closed_ns = fb_now();
 	sim.live--;
+	fbv_save(c);
 	if (sim.live) {
 		struct fbv_cpu *other = fbv_next();
 

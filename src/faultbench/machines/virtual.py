@@ -89,7 +89,8 @@ def is_transient(spec: TrialSpec, result: dict[str, Any]) -> bool:
     """Whether a trial with writers saw fewer than 10 operations or 5 handoff time-outs."""
     if not spec.writers:
         return False
-    window = max(result["worker"]["window_ns"], default=0)
+    worker = result["worker"]  # window_ns leaves out what the harness itself took
+    window = max(worker["end_ns"], default=0) - min(worker["start_ns"], default=0)
     return sum(result["writer"]["ops"]) < WRITER_OPS or window < HANDOFFS_NS
 
 

@@ -1,0 +1,168 @@
+"""Trials on simulated CPUs: the same counters as on threads, byte-identical results, clear errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from faultbench.enums import Access, Handler, Order, Path
+from faultbench.errors import UsageError
+from faultbench.machines import Job, get_machine
+from faultbench.model import TrialSpec
+from faultbench.rules import resolve
+
+pytest.importorskip("faultbench._virtual")
+pytest.importorskip("faultbench._threads")
+
+COST = {"exc_page_fault": 280, "handle_mm_fault": 60, "dev_dax_huge_fault": 40, "iomap_begin": 190}
+# Whatever is a time, or an accident of when two tasks met.
+TIMES = {"window_ns", "start_ns", "end_ns", "cpu_ns", "refill_ns"}
+MEETING = {"parks", "mmap_lock_read_contended", "mmap_lock_read_wait_ns"}
+
+
+def spec(path=Path.DIRECT, kernel="v6.6", handler=Handler.DEVICE_DAX, threads=1, **more):
+    values = {
+        "machine": "virtual:generic",
+        "kernel": kernel,
+        "path": path,
+        "rules": resolve(kernel, path, ()),
+        "handler": handler,
+        "files": 0 if handler in (Handler.ANON, Handler.NOP) else 1,
+        "order": Order.PTE if handler is Handler.ANON else Order.PMD,
+        "threads": threads,
+        "vmas": threads,
+        "faults": 700,
+        "warmup_faults": 20,
+        "seed": 3,
+    }
+    return TrialSpec(**values | more)
+
+
+def run(spec, machine="virtual", **options):
+    return get_machine(machine).run(Job(spec, cpus=(), cost=COST, options=options))
+
+
+def counters(result):
+    return {k: v for k, v in result["worker"].items() if k not in TIMES}
+
+
+CASES = [
+    (path, handler)
+    for path in (Path.RETRY, Path.DIRECT, Path.ABORT, Path.MMAP_LOCK)
+    for handler in (Handler.DEVICE_DAX, Handler.EXT4, Handler.XFS, Handler.NOP, Handler.DRIVER)
+]
+
+
+@pytest.mark.parametrize(("path", "handler"), CASES)
+def test_one_worker_counts_the_same_on_threads(path, handler):
+    one = spec(path, handler=handler)
+    simulated, real = run(one), run(one, "threads")
+    assert simulated["status"] == real["status"] == "ok"
+    assert counters(simulated) == counters(real)
+
+
+@pytest.mark.parametrize("kernel", ["v6.5", "v6.12", "v6.16"])
+@pytest.mark.parametrize("access", [Access.READ, Access.WP])
+def test_one_worker_counts_the_same_in_every_kernel(kernel, access):
+    from faultbench.rules import KERNELS
+
+    one = spec(KERNELS[kernel].path, kernel, Handler.EXT4, access=access)
+    assert counters(run(one)) == counters(run(one, "threads"))
+
+
+@pytest.mark.parametrize(("path", "handler"), CASES)
+@pytest.mark.parametrize("vmas", [1, 4])
+def test_several_workers_take_the_same_ways(path, handler, vmas):
+    many = spec(path, handler=handler, threads=4, vmas=vmas, faults=300)
+    simulated, real = run(many), run(many, "threads")
+    for name in ("success", "abort", "retry", "miss"):
+        name = f"vma_lock_{name}"
+        assert simulated["worker"][name] == real["worker"][name]
+    assert simulated["worker"]["mmap_lock_reads"] == real["worker"]["mmap_lock_reads"]
+
+
+@pytest.mark.parametrize("writer_op", ["beside", "target", "mprotect", "fsync"])
+@pytest.mark.parametrize("kernel", ["next-202308", "v6.6", "v6.15"])
+def test_invariants_hold_beside_writers(writer_op, kernel):
+    from faultbench.enums import WriterOp
+    from faultbench.rules import KERNELS
+
+    result = run(
+        spec(
+            KERNELS[kernel].path, kernel, Handler.EXT4, threads=6, vmas=2, writers=2,
+            writer_op=WriterOp(writer_op), faults=0, duration_ns=600_000, warmup_ns=50_000,
+        )
+    )  # fmt: skip
+    assert (result["status"], result["invariant"]) == ("ok", "")
+    assert sum(result["writer"]["ops"]) > 0
+
+
+SCRIPT = """
+import json, sys
+from tests.machines.test_virtual import run, spec
+from faultbench.enums import Handler, Path
+print(json.dumps(run(spec(Path.RETRY, handler=Handler.EXT4, threads=9, vmas=3, writers=1,
+    faults=0, duration_ns=400_000, warmup_ns=10_000, seed=int(sys.argv[1])), lines=True)))
+"""
+
+
+def in_a_process(seed):
+    root = os.fspath(__import__("pathlib").Path(__file__).parents[2])
+    env = os.environ | {"PYTHONPATH": f"{root}/src:{root}", "PYTHONHASHSEED": "random"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(seed)], env=env, capture_output=True, check=True
+    )
+    return done.stdout
+
+
+def test_any_process_gives_the_same_bytes():
+    assert in_a_process(1) == in_a_process(1) != in_a_process(2)
+    assert json.loads(in_a_process(1))["status"] == "ok"
+
+
+def test_short_windows_with_writers_are_flagged():
+    short = spec(threads=2, writers=1, faults=0, duration_ns=300_000)
+    assert "transient" in run(short)["flags"]
+    long = replace(short, duration_ns=20_500_000, warmup_ns=10_000)
+    assert "transient" not in run(long)["flags"]
+
+
+def test_default_work():
+    machine = get_machine("virtual")
+    bare = spec(faults=0, warmup_faults=0)
+    assert machine.complete(bare).faults == 1000
+    with_writer = machine.complete(replace(bare, writers=1))
+    assert (with_writer.faults, with_writer.duration_ns) == (0, 25_000_000)
+
+
+def test_more_tasks_than_cpus():
+    with pytest.raises(UsageError, match="8 CPUs"):
+        get_machine("virtual:intel-i7-6700k").check(spec(threads=8, writers=1))
+
+
+def test_private_mappings_scale_and_the_detour_does_not():
+    def rate(path, threads):
+        result = run(spec(path, threads=threads, faults=300))
+        return threads * 300 / (sum(result["worker"]["window_ns"]) / threads)
+
+    assert rate(Path.DIRECT, 64) > 40 * rate(Path.DIRECT, 1)
+    assert rate(Path.RETRY, 64) < 10 * rate(Path.RETRY, 1)
+
+
+def test_hottest_line_is_named():
+    result = run(spec(Path.RETRY, threads=32, faults=200), lines=True)
+    assert "mmap_lock" in result["lines"][0]["name"]
+    result = run(spec(Path.DIRECT, handler=Handler.EXT4, threads=32, faults=200), lines=True)
+    assert "xa_lock" in " ".join(line["name"] for line in result["lines"][:3])
+
+
+def test_steps_add_up_to_the_window():
+    result = run(spec(threads=5, faults=400))
+    window_ps = sum(result["worker"]["window_ns"]) * 1000
+    steps = sum(row[0] for row in result["steps"].values())
+    assert abs(steps - window_ps) <= 0.001 * window_ps
