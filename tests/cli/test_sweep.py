@@ -164,7 +164,7 @@ def test_hostile_values_are_not_echoed_raw(tmp_path, name):
 def test_dry_run_shows_the_plan_and_runs_nothing(tmp_path):
     done = sweep(*SMALL, "--dry-run", cwd=tmp_path)
     assert len(done.stdout.splitlines()) == 12
-    assert "12 trials, about" in done.stderr
+    assert "12 trials on threads, about" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -117,7 +117,9 @@ def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
     """Return what all rows of a section share, in words."""
     first = part.iloc[0]
     words = [str(first[a]) for a in ("order", "access") if part[a].nunique() == 1]
-    words += [f"{a} {first[a]}" for a in ("map", "files", "mms") if _same(part, a)]
+    for axis in ("map", "files", "mms"):
+        if _same(part, axis):
+            words += [f"{axis} {value}" for value in set(part[axis]) - {"-"}]
     if _same(good, "kernel"):
         words.append(f"locks of {first['kernel']}")
     if _same(part, "set") and first["set"]:

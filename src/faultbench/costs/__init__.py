@@ -67,7 +67,7 @@ def load(name: str) -> CostProfile:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not readable as text"
         raise UsageError(f"--cost {show(name)}: {reason.lower()}") from None
-    return parse(text, path.stem, set(default.steps))
+    return parse(text, show(path.stem), set(default.steps))
 
 
 @functools.cache
