@@ -5,11 +5,13 @@
  * usage: faultloop name=value ... [PATH]
  *   kind=anon|memfd|file   workers= vmas= mms= writers= access=0|1|2 writer_op= private=0|1 sync=0|1 advice=
  *   step= slice= skew= offset= length=   bytes
- *   faults= warmup=   touches per worker   count=0|1   label=TEXT
+ *   faults= warmup=   touches per worker   count=0|1   fresh=0|1   label=TEXT
  * prints one JSON object on one line.
+ *
+ *   faultloop punch=1 PATH   takes the second half out of every 2 MiB of a file: its extents are then too short
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -29,6 +31,21 @@ static int tracepoint_id(const char *event)
 		id = -EIO;
 	fclose(f);
 	return id;
+}
+
+/* No whole 2 MiB extent is left. */
+static int punch(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return errno;
+	for (off_t at = 1 << 20; at < st.st_size; at += 2 << 20)
+		if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 1 << 20))
+			return errno;
+	fsync(fd);
+	return close(fd) ? errno : 0;
 }
 
 static int die(const char *label, const char *what, int error)
@@ -55,7 +72,7 @@ static void print_counts(const int64_t *count)
 
 int main(int argc, char **argv)
 {
-	int ids[FB_C_NR] = { 0 }, fd = -1, count = 1, rc;
+	int ids[FB_C_NR] = { 0 }, fd = -1, count = 1, punching = 0, rc;
 	const char *kind = "file", *label = "", *path = NULL;
 	static int cpus[256];
 	struct fb_trial t = { .spec = { .workers = 1, .vmas = 1, .mms = 1, .access = FB_WRITE, .step = FB_PMD_SIZE,
@@ -64,7 +81,8 @@ int main(int argc, char **argv)
 	const struct { const char *name; int *to; } ints[] = {
 		{ "workers", &s->workers }, { "vmas", &s->vmas }, { "mms", &s->mms }, { "writers", &s->writers },
 		{ "access", &s->access }, { "writer_op", &s->writer_op }, { "private", &s->map_private },
-		{ "sync", &s->sync }, { "advice", &s->advice }, { "count", &count },
+		{ "sync", &s->sync }, { "advice", &s->advice }, { "count", &count }, { "fresh", &s->fresh },
+		{ "punch", &punching },
 	};
 	const struct { const char *name; uint64_t *to; } words[] = {
 		{ "step", &s->step }, { "slice", &s->slice }, { "skew", &s->skew }, { "offset", &s->offset },
@@ -89,6 +107,10 @@ int main(int argc, char **argv)
 			kind = value;
 		if (!strcmp(argv[i], "label"))
 			label = value;
+	}
+	if (punching) {
+		rc = path ? punch(path) : EINVAL;
+		return rc ? die("punch", path ? path : "no path", rc) : 0;
 	}
 	if (s->workers < 1 || s->workers + s->writers > 256 || s->vmas < 1 || s->vmas > s->workers || s->mms < 1)
 		return die(label, "workers, vmas, mms", EINVAL);

@@ -46,6 +46,7 @@ struct fb_spec {
 	uint64_t duration_ns, warmup_ns, faults, warmup_faults;	/* faults are touches here */
 	uint64_t writer_interval_ns;
 	int count;		/* a second pass with the counters on */
+	int fresh;		/* only the counted pass, on mappings that nobody touched: no probe, no window */
 	const int *ids;		/* FB_C_NR tracepoint ids */
 	const int *cpus;	/* workers + writers; -1: unpinned */
 };
@@ -119,7 +120,7 @@ static inline int fb_space_make(struct fb_space *a, const struct fb_spec *s)
 	a->vma = calloc((size_t)s->vmas, sizeof(*a->vma));
 	if (!a->vma)
 		return -ENOMEM;
-	a->reserved = FB_PUD_SIZE;
+	a->reserved = 2 * FB_PUD_SIZE;	/* whole 1 GiB ranges: no neighbour has filled a PUD entry in */
 	for (int k = 0; k < s->vmas; k++)
 		a->reserved += (uint64_t)fb_workers_of(s, k) * s->slice + s->length + 2 * align + s->skew;
 	a->reservation = mmap(NULL, a->reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

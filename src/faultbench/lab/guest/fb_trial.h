@@ -40,32 +40,43 @@ static inline int fb_ready(struct fb_trial *t, struct fb_place *at, int g)
 	return fb_gate(t->control, g) ? 0 : -ECANCELED;
 }
 
+/* Everything that the passes use is used once, on memory of our own, so that only the touches fault later. */
+static inline int fb_rehearse(const struct fb_spec *s, struct fb_worker *w, struct fb_counters *counters)
+{
+	struct fb_spec small = { .access = s->access, .step = 4096, .slice = 8192 };
+	struct fb_pass scrap = { 0 };
+	char *p = mmap(NULL, small.slice, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct fb_place at = { .spec = &small, .base = p, .next = p, .end = p + small.slice, .out = w };
+	int rc;
+
+	if (p == MAP_FAILED)
+		return -errno;
+	rc = fb_run_pass(&at, &scrap, 5, NULL, counters);
+	fb_counters_reset(counters);
+	munmap(p, small.slice);
+	return rc;
+}
+
 static inline int fb_worker_passes(struct fb_trial *t, struct fb_place *at, struct fb_counters *counters)
 {
 	const struct fb_spec *s = at->spec;
 	struct fb_worker *w = at->out;
-	struct fb_pass scrap = { 0 };
-	int rc = fb_refill(at);
+	int rc = fb_rehearse(s, w, counters);
 
-	if (!rc)
+	if (!rc && !s->fresh)
 		rc = fb_probe(at);
 	if (!rc)
-		rc = fb_refill(at);
-	if (!rc)	/* a short turn with everything that the counted pass uses */
-		rc = fb_run_pass(at, &scrap, 2, NULL, counters);
-	fb_counters_reset(counters);
-	if (!rc)
 		rc = fb_ready(t, at, 0);
-	if (!rc && (s->warmup_faults || s->duration_ns))
+	if (!rc && !s->fresh && (s->warmup_faults || s->duration_ns))
 		rc = fb_run_pass(at, &w->warm, s->duration_ns ? 0 : s->warmup_faults, &t->control->stop[FB_P_WARM], NULL);
 	if (!rc)
 		rc = fb_ready(t, at, 1);
-	if (!rc)
+	if (!rc && !s->fresh)
 		rc = fb_run_pass(at, &w->window, s->duration_ns ? 0 : s->faults, &t->control->stop[FB_P_WINDOW], NULL);
 	if (!rc)
 		rc = fb_ready(t, at, 2);
-	if (!rc && s->count && w->window.touches)
-		rc = fb_run_pass(at, &w->counted, w->window.touches, NULL, counters);
+	if (!rc && (s->fresh || (s->count && w->window.touches)))
+		rc = fb_run_pass(at, &w->counted, s->fresh ? s->faults : w->window.touches, NULL, counters);
 	if (!rc)
 		rc = fb_ready(t, at, 3);
 	atomic_store(&t->control->finished, 1);

@@ -1,0 +1,157 @@
+"""Boots a kernel under QEMU and brings back the lines of its second serial port.
+
+TCG by default; KVM only where a trial boot reached userspace (`usable_kvm`): that /dev/kvm opens
+proves nothing. QEMU runs in a session of its own and dies with us, after Ctrl-C too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultbench.errors import FaultbenchError, ResourceError
+from faultbench.lab.guest_layout import MEMORY, kernel_arguments
+from faultbench.lab.packages import Kernel, find_tool, scratch
+
+TRIAL_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to boot."""
+
+    cpus: int = 2
+    accel: str = "tcg"
+    icount: bool = False  # one virtual ns is one instruction
+    boot_seconds: float = 60.0
+    silent_seconds: float = 60.0  # no line for so long: the guest hangs
+
+
+def _command(kernel: Kernel, initrd: Path, data: Path, options: Options) -> list[str]:
+    if options.icount:
+        accel = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+    elif options.accel == "kvm":
+        accel = ["-accel", "kvm"]
+    else:
+        accel = ["-accel", "tcg,thread=multi"]
+    # Opening and closing a perf tracepoint waits for RCU: expedited, a case takes a third.
+    append = f"console=ttyS0 panic=-1 quiet mitigations=off rcupdate.rcu_expedited=1 {kernel_arguments()}"
+    return [
+        find_tool("qemu-system-x86_64"),
+        *accel,
+        *("-cpu", "host" if options.accel == "kvm" else "max", "-M", "q35"),
+        *("-smp", str(options.cpus), "-m", MEMORY, "-nic", "none", "-display", "none"),
+        *("-no-reboot", "-no-user-config", "-serial", "stdio", "-serial", f"file:{data}"),
+        *("-kernel", str(kernel.image), "-initrd", str(initrd), "-append", append),
+    ]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Guest:
+    """A running guest; a context manager that leaves nothing behind."""
+
+    def __init__(self, kernel: Kernel, archive: bytes, options: Options) -> None:
+        self._scratch = scratch("faultbench-lab-")
+        self.folder = self._scratch.__enter__()
+        self.options = options
+        self._data = self.folder / "data"
+        self._console = self.folder / "console"
+        self._data.touch()
+        initrd = self.folder / "initrd"
+        initrd.write_bytes(archive)
+        try:
+            with self._console.open("wb") as console:
+                self._qemu = subprocess.Popen(
+                    _command(kernel, initrd, self._data, options),
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads of ours are running
+                )
+        except BaseException:
+            self._scratch.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        if self._qemu.poll() is None:
+            self._qemu.kill()
+        self._qemu.wait()
+        self._scratch.__exit__(None, None, None)
+
+    def console(self, lines: int = 15) -> str:
+        """Return the end of what the guest's console showed."""
+        text = self._console.read_bytes().decode(errors="replace")
+        clean = ["".join(c for c in x if c.isprintable()) for x in text.splitlines()]
+        return "\n".join(f"    | {line}" for line in clean[-lines:] if line.strip())
+
+    def lines(self, on_silence: Callable[[str], Exception] | None = None) -> Iterator[str]:
+        """Yield the guest's lines until END.
+
+        A guest that does not come up, says nothing for too long or ends early is an error that
+        shows its console; `on_silence` makes another error from the last line seen.
+        """
+        began = heard = time.monotonic()
+        booted, last, buffer = False, "", b""
+        with self._data.open("rb") as stream:
+            while True:
+                ended = self._qemu.poll() is not None
+                chunk = stream.read()
+                if chunk:
+                    heard = time.monotonic()
+                    buffer += chunk.replace(b"\r", b"")
+                    *whole, buffer = buffer.split(b"\n")
+                    for raw in whole:
+                        last = raw.decode(errors="replace")
+                        booted = True
+                        if last == "END":
+                            return
+                        yield last
+                    continue
+                if ended:
+                    raise FaultbenchError(
+                        f"lab: the guest ended early{self._after(last)}; its console:\n"
+                        f"{self.console()}"
+                    )
+                now = time.monotonic()
+                if not booted and now - began > self.options.boot_seconds:
+                    raise ResourceError(
+                        f"lab: the guest did not boot within {self.options.boot_seconds:.0f} s; "
+                        f"its console:\n{self.console()}"
+                    )
+                if booted and now - heard > self.options.silent_seconds:
+                    if on_silence is not None:
+                        raise on_silence(last)
+                    raise FaultbenchError(
+                        f"lab: the guest hangs{self._after(last)}; its console:\n{self.console()}"
+                    )
+                time.sleep(0.02)
+
+    @staticmethod
+    def _after(last: str) -> str:
+        return f" after {last[:60]!r}" if last else ""
+
+
+def usable_kvm(kernel: Kernel, archive: bytes) -> bool:
+    """Whether a trial boot under KVM reaches userspace within ten seconds."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    options = Options(accel="kvm", boot_seconds=TRIAL_SECONDS, silent_seconds=TRIAL_SECONDS)
+    try:
+        with Guest(kernel, archive, options) as guest:
+            return any(line.startswith("READY") for line in guest.lines())
+    except FaultbenchError:
+        return False

@@ -1,0 +1,131 @@
+"""Runs cases in a guest and turns its lines into records."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from faultbench.enums import Status
+from faultbench.errors import FaultbenchError
+from faultbench.lab import build, guest, initramfs, packages
+from faultbench.lab.cases import Case, cases_61, cases_612, timed_cases
+from faultbench.lab.script import script
+from faultbench.model import Trial
+
+READS, ATTEMPTS, WRITES, TRAPS, DAX_PMD = range(5)  # enum fb_counter
+Say = Callable[[str], None]
+
+
+def run(series: str, cases: list[Case], say: Say, *, offline: bool = False) -> list[Trial]:
+    """Boot a kernel of `series` and run `cases` in it."""
+    began = time.monotonic()
+    kernel = packages.fetch(series, offline=offline)
+    with packages.scratch("faultbench-build-") as folder:
+        has_modules = series != "6.1"
+        modules = build.modules(kernel, folder / "modules") if has_modules else []
+        program = build.fault_loop(folder)
+        text = script(cases, modules=has_modules)
+        archive = initramfs.make(kernel, text, program, modules=modules)
+    say(f"{kernel.release}: built in {time.monotonic() - began:.1f} s, booting")
+    with guest.Guest(kernel, archive, guest.Options()) as vm:
+        trials = list(_records(vm.lines(), cases, kernel.release))
+    say(f"{kernel.release}: {len(trials)} runs, {time.monotonic() - began:.1f} s in all")
+    return trials
+
+
+def run_all(say: Say, *, offline: bool = False) -> list[Trial]:
+    """Run every case on both kernels."""
+    return run("6.12", [*cases_612(), *timed_cases()], say, offline=offline) + run(
+        "6.1", cases_61(), say, offline=offline
+    )
+
+
+def _records(lines: Iterable[str], cases: list[Case], release: str) -> Iterable[Trial]:
+    pending: tuple[Case, int, dict[str, Any]] | None = None
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "FAIL":
+            raise FaultbenchError(f"lab: in the guest, {rest} failed")
+        if word not in ("LOOP", "COUNTS"):
+            continue
+        identity, _, text = rest.partition(" ")
+        number, _, repeat = identity.partition(".")
+        case = cases[int(number)]
+        if word == "LOOP":
+            if pending is not None:
+                yield trial(pending[0], pending[1], release, pending[2], {})
+            pending = (case, int(repeat), _loop(case, text))
+        elif pending is not None:
+            words = text.split()
+            counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+            yield trial(case, int(repeat), release, pending[2], counts)
+            pending = None
+    if pending is not None:
+        yield trial(pending[0], pending[1], release, pending[2], {})
+
+
+def _loop(case: Case, text: str) -> dict[str, Any]:
+    try:
+        raw: dict[str, Any] = json.loads(text)
+    except ValueError:
+        raise FaultbenchError(f"lab: {case.name}: the fault loop said {text[:200]!r}") from None
+    if "error" in raw:
+        raise FaultbenchError(f"lab: {case.name}: {raw['error']}")
+    return raw
+
+
+def trial(
+    case: Case, repeat: int, release: str, raw: dict[str, Any], counts: dict[str, int]
+) -> Trial:
+    """Return the record. What a module counted for all workers together is a list of one."""
+    which = "window" if case.timed else "counted"
+    passes = [w[which] for w in raw["worker"]]
+    worker = {name: [p[name] for p in passes] for name in ("touches", "faults", "cpu_ns")}
+    worker["window_ns"] = [p["end_ns"] - p["start_ns"] - p["refill_ns"] for p in passes]
+    worker["refill_ns"] = [p["refill_ns"] for p in passes]
+    worker["parks"] = [p["vcsw"] for p in passes]
+    if not case.timed:
+        tracepoints = [w["count"] for w in raw["worker"]]
+        for name, index in (("mmap_lock_reads", READS), ("dax_pmd_faults", DAX_PMD)):
+            if min(c[index] for c in tracepoints) >= 0:
+                worker[name] = [c[index] for c in tracepoints]
+        worker["mmap_lock_read_contended"] = [
+            max(0, c[ATTEMPTS] - c[READS]) for c in tracepoints
+        ]
+    for name, value in counts.items():
+        worker[name] = [value]
+    if counts:
+        worker["huge_fault_calls"] = [counts["calls_pmd"] + counts["calls_pud"]]
+    writer = {
+        "ops": [w["ops"] for w in raw["writer"]],
+        "wait_ns_max": [w["wait_ns_max"] for w in raw["writer"]],
+        "parks": [w["vcsw"] for w in raw["writer"]],
+    }
+    return Trial(
+        spec=case.spec(repeat, release),
+        status=Status.OK,
+        flags=("emulated",),
+        worker=worker,
+        writer=writer if raw["writer"] else {},
+    )
+
+
+def case_of(trial_: Trial) -> Case:
+    """Return the case of a record, for records read back."""
+    series = ".".join(trial_.spec.kernel.split(".")[:2])
+    for case in (*cases_612(), *timed_cases(), *cases_61()):
+        if case.series == series and case.spec().case_id == _without_release(trial_, series):
+            return case
+    raise FaultbenchError(f"lab: no case for record {trial_.trial_id}; written by another version?")
+
+
+def _without_release(trial_: Trial, series: str) -> str:
+    from dataclasses import replace
+
+    return replace(trial_.spec, kernel=series).case_id
+
+
+DATA = Path(__file__).parent / "data"

@@ -1,0 +1,87 @@
+"""The guest's script: file systems and files once, then a group of cases for each probed handler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from faultbench.enums import Handler, Path
+from faultbench.lab.cases import EOF_AT, FILE_BYTES, SYMBOL, Case
+from faultbench.lab.guest_layout import PUD_PHYS
+
+_DEV = "/sys/module/faultbench_dev/parameters"
+_AB = "/sys/module/faultbench_ab/parameters"
+
+# A file system that cannot give aligned 2 MiB extents would make every case a fallback.
+_EXT4 = """
+mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512 -F /dev/pmem0 2>&1 &&
+	mount -t ext4 -o dax=always /dev/pmem0 /mnt/ext4 || say "FAIL ext4 on DAX"
+"""
+_XFS = """
+mkfs.xfs -q -f -m reflink=0 -d agcount=2,su=2m,sw=1,extszinherit=512 -l su=4k /dev/pmem1 2>&1 &&
+	mount -t xfs -o dax=always /dev/pmem1 /mnt/xfs || say "FAIL xfs on DAX"
+"""
+_FUNCTIONS = """
+# one ID COUNTS-FOLDER ARGUMENTS...
+one() {
+	id=$1 counts=$2
+	shift 2
+	[ "$counts" = - ] || echo 0 > $counts/counts
+	say "LOOP $id $(faultloop "$@" 2>&1)"
+	[ "$counts" = - ] || say "COUNTS $id" $(cat $counts/counts)
+}
+"""
+
+
+def _files(folder: str) -> str:
+    """A file of aligned extents, one that ends inside a 2 MiB range, one of 1 MiB extents."""
+    mib = FILE_BYTES >> 20
+    return f"""
+dd if=/dev/zero of={folder}/file bs=2M count={mib // 2} 2>/dev/null
+dd if=/dev/zero of={folder}/eof bs=2M count={EOF_AT >> 21} 2>/dev/null
+dd if=/dev/zero of={folder}/eof bs=4096 count=1 seek={EOF_AT >> 12} conv=notrunc 2>/dev/null
+dd if=/dev/zero of={folder}/short bs=2M count={mib // 2} 2>/dev/null
+faultloop punch=1 {folder}/short
+"""
+
+
+def _probe(handler: Handler) -> Handler:
+    return Handler.DRIVER if handler is Handler.DRIVER_RETRY else handler
+
+
+def _group(handler: Handler, cases: list[tuple[int, Case]]) -> Iterable[str]:
+    """Lines of one handler's cases; the device answering RETRY by itself needs no probe."""
+    own = handler is Handler.DRIVER_RETRY
+    if own:
+        yield f"echo 1 > {_DEV}/retry"
+    else:
+        yield f"insmod /mods/faultbench_ab.ko symbol={SYMBOL[handler]} returns=1 ||"
+        yield f'\tsay "FAIL probe {SYMBOL[handler]}"'
+    for number, case in cases:
+        if not own:
+            yield f"echo {int(case.path is Path.RETRY)} > {_AB}/retry"
+        for repeat in range(case.repeats):
+            counts = "-" if case.timed else _DEV if own else _AB
+            yield f"one {number}.{repeat} {counts} {case.arguments()}"
+    yield f"echo 0 > {_DEV}/retry" if own else "rmmod faultbench_ab"
+
+
+def script(cases: list[Case], *, modules: bool) -> str:
+    """Return the shell script; every case is known by its number in `cases`."""
+    handlers = {_probe(case.handler) for case in cases}
+    lines = [_FUNCTIONS]
+    for handler, make, folder in (
+        (Handler.EXT4, _EXT4, "/mnt/ext4"),
+        (Handler.XFS, _XFS, "/mnt/xfs"),
+    ):
+        if handler in handlers:
+            lines += [make, _files(folder)]
+    if not modules:
+        return "\n".join([*lines, *(f"one {n}.0 - {c.arguments()}" for n, c in enumerate(cases))])
+    if Handler.DRIVER in handlers:
+        lines.append(f"insmod /mods/faultbench_dev.ko pud_phys={PUD_PHYS:#x} ||")
+        lines.append('\tsay "FAIL faultbench_dev"')
+    numbered = list(enumerate(cases))
+    for handler, group in groupby(numbered, key=lambda pair: pair[1].handler):
+        lines += _group(handler, list(group))
+    return "\n".join(lines) + "\n"
