@@ -22,6 +22,7 @@ mkfs.xfs -q -f -m reflink=0 -d agcount=2,su=2m,sw=1,extszinherit=512 -l su=4k /d
 	mount -t xfs -o dax=always /dev/pmem1 /mnt/xfs || say "FAIL xfs on DAX"
 """
 _FUNCTIONS = """
+faultloop hold=1 &
 # one ID COUNTS-FOLDER ARGUMENTS...
 one() {
 	id=$1 counts=$2

@@ -9,6 +9,7 @@
  * prints one JSON object on one line.
  *
  *   faultloop punch=1 PATH   takes the second half out of every 2 MiB of a file: its extents are then too short
+ *   faultloop hold=1         keeps the tracepoints registered, which else each run pays for twice; never returns
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -72,7 +73,7 @@ static void print_counts(const int64_t *count)
 
 int main(int argc, char **argv)
 {
-	int ids[FB_C_NR] = { 0 }, fd = -1, count = 1, punching = 0, rc;
+	int ids[FB_C_NR] = { 0 }, fd = -1, count = 1, punching = 0, hold = 0, rc;
 	const char *kind = "file", *label = "", *path = NULL;
 	static int cpus[256];
 	struct fb_trial t = { .spec = { .workers = 1, .vmas = 1, .mms = 1, .access = FB_WRITE, .step = FB_PMD_SIZE,
@@ -82,7 +83,7 @@ int main(int argc, char **argv)
 		{ "workers", &s->workers }, { "vmas", &s->vmas }, { "mms", &s->mms }, { "writers", &s->writers },
 		{ "access", &s->access }, { "writer_op", &s->writer_op }, { "private", &s->map_private },
 		{ "sync", &s->sync }, { "advice", &s->advice }, { "count", &count }, { "fresh", &s->fresh },
-		{ "punch", &punching },
+		{ "punch", &punching }, { "hold", &hold },
 	};
 	const struct { const char *name; uint64_t *to; } words[] = {
 		{ "step", &s->step }, { "slice", &s->slice }, { "skew", &s->skew }, { "offset", &s->offset },
@@ -114,7 +115,9 @@ int main(int argc, char **argv)
 	}
 	if (s->workers < 1 || s->workers + s->writers > 256 || s->vmas < 1 || s->vmas > s->workers || s->mms < 1)
 		return die(label, "workers, vmas, mms", EINVAL);
-	if (!strcmp(kind, "memfd")) {
+	if (hold) {
+		kind = "anon";
+	} else if (!strcmp(kind, "memfd")) {
 		fd = memfd_create("faultloop", 0);
 		if (fd < 0 || ftruncate(fd, (off_t)(s->slice * (uint64_t)s->workers + s->length)))
 			return die(label, "memfd", errno);
@@ -133,6 +136,13 @@ int main(int argc, char **argv)
 	s->ids = ids;
 	for (int c = 0; c < FB_C_NR && count; c++)
 		ids[c] = tracepoint_id(fb_counter_event[c]);
+	if (hold) {
+		struct fb_counters counters;
+
+		fb_counters_open(&counters, ids);
+		for (;;)
+			pause();
+	}
 	rc = fb_trial_init(&t);
 	if (!rc)
 		rc = fb_trial_run(&t);
