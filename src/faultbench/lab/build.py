@@ -53,8 +53,7 @@ def module_in(kernel: Kernel, source: Path, folder: Path) -> Path:
         raise ResourceError(f"lab run --module {source}: not a folder")
     if not any((source / name).is_file() for name in ("Kbuild", "Makefile")):
         raise ResourceError(
-            f"lab run --module {source}: no Kbuild or Makefile; one line is enough: "
-            "obj-m := NAME.o"
+            f"lab run --module {source}: no Kbuild or Makefile; one line is enough: obj-m := NAME.o"
         )
     ignore = shutil.ignore_patterns("*.ko", "*.o", "*.mod", "*.mod.c", ".*.cmd", ".git")
     shutil.copytree(source, folder, ignore=ignore)

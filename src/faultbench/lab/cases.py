@@ -86,7 +86,7 @@ class Case:
 
     @property
     def varies(self) -> bool:
-        """Whether the kernel's own counts differ from run to run (contention, a race to be first)."""
+        """Whether the kernel's own counts vary (contention, a race to be first)."""
         return self.threads > 1 or self.writers > 0
 
     def spec(self, repeat: int = 0, release: str = "") -> TrialSpec:
@@ -142,9 +142,7 @@ class Case:
             "skew": 4096 if self.why == "misaligned" else 0,
             "offset": EOF_AT if self.why == "eof" else 0,
         }
-        words = [f"{name}={value}" for name, value in values.items() if value]
-        if "fresh=1" not in words:
-            words.append("count=0")
+        words = [f"{name}={value}" for name, value in values.items()]
         return " ".join([*words, self.file])
 
     @property
@@ -157,7 +155,7 @@ class Case:
 
 
 def _shapes(handler: Handler) -> Iterator[Case]:
-    """The shapes of one handler on 6.12, as `direct`."""
+    """Yield the shapes of one handler on 6.12, as `direct`."""
     base = Case("6.12", handler, Path.DIRECT)
     for access in (Access.READ, Access.WRITE, Access.WP):
         yield replace(base, access=access)
@@ -199,7 +197,7 @@ def cases_61() -> list[Case]:
 
 
 def timed_cases() -> list[Case]:
-    """The few whose time in the emulator is shown, in grey."""
+    """Return the few whose time in the emulator is shown, in grey."""
     return [
         Case("6.12", handler, path, threads=threads, own=threads > 1, writers=writers, timed=True)
         for handler in (Handler.EXT4, Handler.DRIVER)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from faultbench.errors import FaultbenchError, ResourceError
 from faultbench.lab.guest_layout import MEMORY, kernel_arguments
-from faultbench.lab.packages import Kernel, find_tool, scratch
+from faultbench.lab.packages import Kernel, find_tool
 
 TRIAL_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +34,7 @@ class Options:
     icount: bool = False  # one virtual ns is one instruction
     boot_seconds: float = 60.0
     silent_seconds: float = 60.0  # no line for so long: the guest hangs
+    keep: bool = False  # leave initrd, console and data where they are
 
 
 def _command(kernel: Kernel, initrd: Path, data: Path, options: Options) -> list[str]:
@@ -42,7 +45,8 @@ def _command(kernel: Kernel, initrd: Path, data: Path, options: Options) -> list
     else:
         accel = ["-accel", "tcg,thread=multi"]
     # Opening and closing a perf tracepoint waits for RCU: expedited, a case takes a third.
-    append = f"console=ttyS0 panic=-1 quiet mitigations=off rcupdate.rcu_expedited=1 {kernel_arguments()}"
+    append = "console=ttyS0 panic=-1 quiet mitigations=off rcupdate.rcu_expedited=1 "
+    append += kernel_arguments()
     return [
         find_tool("qemu-system-x86_64"),
         *accel,
@@ -61,15 +65,14 @@ class Guest:
     """A running guest; a context manager that leaves nothing behind."""
 
     def __init__(self, kernel: Kernel, archive: bytes, options: Options) -> None:
-        self._scratch = scratch("faultbench-lab-")
-        self.folder = self._scratch.__enter__()
+        self.folder = Path(tempfile.mkdtemp(prefix="faultbench-lab-"))
         self.options = options
         self._data = self.folder / "data"
         self._console = self.folder / "console"
         self._data.touch()
         initrd = self.folder / "initrd"
-        initrd.write_bytes(archive)
         try:
+            initrd.write_bytes(archive)
             with self._console.open("wb") as console:
                 self._qemu = subprocess.Popen(
                     _command(kernel, initrd, self._data, options),
@@ -80,8 +83,12 @@ class Guest:
                     preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads of ours are running
                 )
         except BaseException:
-            self._scratch.__exit__(None, None, None)
+            self._clean()
             raise
+
+    def _clean(self) -> None:
+        if not self.options.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Guest:
         return self
@@ -90,7 +97,7 @@ class Guest:
         if self._qemu.poll() is None:
             self._qemu.kill()
         self._qemu.wait()
-        self._scratch.__exit__(None, None, None)
+        self._clean()
 
     def console(self, lines: int = 15) -> str:
         """Return the end of what the guest's console showed."""

@@ -57,12 +57,12 @@ class Archive:
 
 
 def _module_files(kernel: Kernel, names: Iterable[str]) -> list[Path]:
-    """The .ko files of modules and what they depend on, in the order of loading."""
+    """Return the .ko files of modules and what they depend on, in the order of loading."""
     files: dict[Path, None] = {}
+    tool = [find_tool("modprobe"), "-C", "/dev/null"]
     for name in names:
         done = subprocess.run(
-            [find_tool("modprobe"), "-C", "/dev/null", "-d", kernel.root, "-S", kernel.release]
-            + ["--show-depends", name],
+            [*tool, "-d", str(kernel.root), "-S", kernel.release, "--show-depends", name],
             capture_output=True,
             text=True,
             check=False,
@@ -86,7 +86,7 @@ def _unpacked(module: Path) -> tuple[str, bytes]:
 
 
 def _program(archive: Archive, tool: str) -> None:
-    """A dynamic program of the host with its libraries."""
+    """Add a dynamic program of the host with its libraries."""
     path = Path(find_tool(tool)).resolve()
     archive.file(f"bin/{tool}", path.read_bytes())
     listing = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from faultbench import __version__
 from faultbench.enums import Status
 from faultbench.errors import FaultbenchError
 from faultbench.lab import build, guest, initramfs, packages
 from faultbench.lab.cases import Case, cases_61, cases_612, timed_cases
 from faultbench.lab.script import script
 from faultbench.model import Trial
+from faultbench.records import Header, Writer
 
 READS, ATTEMPTS, WRITES, TRAPS, DAX_PMD = range(5)  # enum fb_counter
 Say = Callable[[str], None]
+RECORDED = Path(__file__).parent / "data/recorded.jsonl"  # shipped counts
 
 
-def run(series: str, cases: list[Case], say: Say, *, offline: bool = False) -> list[Trial]:
+def run(
+    series: str, cases: list[Case], say: Say, *, offline: bool = False, keep: bool = False
+) -> list[Trial]:
     """Boot a kernel of `series` and run `cases` in it."""
     began = time.monotonic()
     kernel = packages.fetch(series, offline=offline)
@@ -30,17 +36,20 @@ def run(series: str, cases: list[Case], say: Say, *, offline: bool = False) -> l
         text = script(cases, modules=has_modules)
         archive = initramfs.make(kernel, text, program, modules=modules)
     say(f"{kernel.release}: built in {time.monotonic() - began:.1f} s, booting")
-    with guest.Guest(kernel, archive, guest.Options()) as vm:
+    with guest.Guest(kernel, archive, guest.Options(keep=keep)) as vm:
+        if keep:
+            say(f"{kernel.release}: kept in {vm.folder}")
         trials = list(_records(vm.lines(), cases, kernel.release))
     say(f"{kernel.release}: {len(trials)} runs, {time.monotonic() - began:.1f} s in all")
     return trials
 
 
-def run_all(say: Say, *, offline: bool = False) -> list[Trial]:
+def run_all(say: Say, *, offline: bool = False, keep: bool = False) -> list[Trial]:
     """Run every case on both kernels."""
-    return run("6.12", [*cases_612(), *timed_cases()], say, offline=offline) + run(
-        "6.1", cases_61(), say, offline=offline
-    )
+    trials = []
+    for series, cases in (("6.12", [*cases_612(), *timed_cases()]), ("6.1", cases_61())):
+        trials += run(series, cases, say, offline=offline, keep=keep)
+    return trials
 
 
 def _records(lines: Iterable[str], cases: list[Case], release: str) -> Iterable[Trial]:
@@ -57,7 +66,7 @@ def _records(lines: Iterable[str], cases: list[Case], release: str) -> Iterable[
         if word == "LOOP":
             if pending is not None:
                 yield trial(pending[0], pending[1], release, pending[2], {})
-            pending = (case, int(repeat), _loop(case, text))
+            pending = (case, int(repeat), loop_output(case.name, text))
         elif pending is not None:
             words = text.split()
             counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
@@ -67,13 +76,14 @@ def _records(lines: Iterable[str], cases: list[Case], release: str) -> Iterable[
         yield trial(pending[0], pending[1], release, pending[2], {})
 
 
-def _loop(case: Case, text: str) -> dict[str, Any]:
+def loop_output(name: str, text: str) -> dict[str, Any]:
+    """Return what the fault loop printed; raises `FaultbenchError` for what it complained of."""
     try:
         raw: dict[str, Any] = json.loads(text)
     except ValueError:
-        raise FaultbenchError(f"lab: {case.name}: the fault loop said {text[:200]!r}") from None
+        raise FaultbenchError(f"lab: {name}: the fault loop said {text[:200]!r}") from None
     if "error" in raw:
-        raise FaultbenchError(f"lab: {case.name}: {raw['error']}")
+        raise FaultbenchError(f"lab: {name}: {raw['error']}")
     return raw
 
 
@@ -92,9 +102,7 @@ def trial(
         for name, index in (("mmap_lock_reads", READS), ("dax_pmd_faults", DAX_PMD)):
             if min(c[index] for c in tracepoints) >= 0:
                 worker[name] = [c[index] for c in tracepoints]
-        worker["mmap_lock_read_contended"] = [
-            max(0, c[ATTEMPTS] - c[READS]) for c in tracepoints
-        ]
+        worker["mmap_lock_read_contended"] = [max(0, c[ATTEMPTS] - c[READS]) for c in tracepoints]
     for name, value in counts.items():
         worker[name] = [value]
     if counts:
@@ -123,9 +131,25 @@ def case_of(trial_: Trial) -> Case:
 
 
 def _without_release(trial_: Trial, series: str) -> str:
-    from dataclasses import replace
-
     return replace(trial_.spec, kernel=series).case_id
 
 
-DATA = Path(__file__).parent / "data"
+def save(path: Path, trials: list[Trial]) -> None:
+    """Write a results file."""
+    header = Header(
+        faultbench=__version__,
+        source="lab",
+        plan={"cases": len({t.spec.case_id for t in trials})},
+        host={
+            "cpu_model": "QEMU TCG",
+            "kernel": ", ".join(sorted({t.spec.kernel for t in trials})),
+        },
+    )
+    with Writer.create(path, header) as writer:
+        for trial_ in trials:
+            writer.append(trial_)
+
+
+def last() -> Path:
+    """Where the latest run is kept when no file is named."""
+    return packages.cache_dir() / "last.jsonl"

@@ -1,4 +1,4 @@
-"""The guest's script: file systems and files once, then a group of cases for each probed handler."""
+"""The guest's script: file systems and files once, then the cases of each probed handler."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from faultbench.enums import Handler, Path
 from faultbench.lab.cases import EOF_AT, FILE_BYTES, SYMBOL, Case
 from faultbench.lab.guest_layout import PUD_PHYS
 
-_DEV = "/sys/module/faultbench_dev/parameters"
-_AB = "/sys/module/faultbench_ab/parameters"
+DEVICE_PARAMETERS = "/sys/module/faultbench_dev/parameters"
+PROBE_PARAMETERS = "/sys/module/faultbench_ab/parameters"
 
 # A file system that cannot give aligned 2 MiB extents would make every case a fallback.
 _EXT4 = """
@@ -35,7 +35,7 @@ one() {
 
 
 def _files(folder: str) -> str:
-    """A file of aligned extents, one that ends inside a 2 MiB range, one of 1 MiB extents."""
+    """Make a file of aligned extents, one that ends inside a 2 MiB range, one of 1 MiB extents."""
     mib = FILE_BYTES >> 20
     return f"""
 dd if=/dev/zero of={folder}/file bs=2M count={mib // 2} 2>/dev/null
@@ -54,34 +54,39 @@ def _group(handler: Handler, cases: list[tuple[int, Case]]) -> Iterable[str]:
     """Lines of one handler's cases; the device answering RETRY by itself needs no probe."""
     own = handler is Handler.DRIVER_RETRY
     if own:
-        yield f"echo 1 > {_DEV}/retry"
+        yield f"echo 1 > {DEVICE_PARAMETERS}/retry"
     else:
         yield f"insmod /mods/faultbench_ab.ko symbol={SYMBOL[handler]} returns=1 ||"
         yield f'\tsay "FAIL probe {SYMBOL[handler]}"'
     for number, case in cases:
         if not own:
-            yield f"echo {int(case.path is Path.RETRY)} > {_AB}/retry"
+            yield f"echo {int(case.path is Path.RETRY)} > {PROBE_PARAMETERS}/retry"
         for repeat in range(case.repeats):
-            counts = "-" if case.timed else _DEV if own else _AB
+            counts = "-" if case.timed else DEVICE_PARAMETERS if own else PROBE_PARAMETERS
             yield f"one {number}.{repeat} {counts} {case.arguments()}"
-    yield f"echo 0 > {_DEV}/retry" if own else "rmmod faultbench_ab"
+    yield f"echo 0 > {DEVICE_PARAMETERS}/retry" if own else "rmmod faultbench_ab"
+
+
+def preparation(handlers: Iterable[Handler]) -> str:
+    """Return the lines that make what the handlers need: file systems, files, our device."""
+    wanted = set(handlers)
+    lines = []
+    if Handler.EXT4 in wanted:
+        lines += [_EXT4, _files("/mnt/ext4")]
+    if Handler.XFS in wanted:
+        lines += [_XFS, _files("/mnt/xfs")]
+    if Handler.DRIVER in wanted:
+        lines.append(f"insmod /mods/faultbench_dev.ko pud_phys={PUD_PHYS:#x} ||")
+        lines.append('\tsay "FAIL faultbench_dev"')
+    return "\n".join(lines)
 
 
 def script(cases: list[Case], *, modules: bool) -> str:
     """Return the shell script; every case is known by its number in `cases`."""
     handlers = {_probe(case.handler) for case in cases}
-    lines = [_FUNCTIONS]
-    for handler, make, folder in (
-        (Handler.EXT4, _EXT4, "/mnt/ext4"),
-        (Handler.XFS, _XFS, "/mnt/xfs"),
-    ):
-        if handler in handlers:
-            lines += [make, _files(folder)]
+    lines = [_FUNCTIONS, preparation(handlers)]
     if not modules:
         return "\n".join([*lines, *(f"one {n}.0 - {c.arguments()}" for n, c in enumerate(cases))])
-    if Handler.DRIVER in handlers:
-        lines.append(f"insmod /mods/faultbench_dev.ko pud_phys={PUD_PHYS:#x} ||")
-        lines.append('\tsay "FAIL faultbench_dev"')
     numbered = list(enumerate(cases))
     for handler, group in groupby(numbered, key=lambda pair: pair[1].handler):
         lines += _group(handler, list(group))

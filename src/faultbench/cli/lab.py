@@ -1,0 +1,138 @@
+"""``faultbench lab``: real kernels in a guest, and what they say about the model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _say(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr)
+
+
+def lab(
+    action: Annotated[str, typer.Argument(help="fetch, run, check.", metavar="fetch|run|check")],
+    file: Annotated[
+        Path | None, typer.Argument(help="check: the records of an earlier run.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="run: where the records go.")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="check: against the shipped counts, without QEMU.")
+    ] = False,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="check: also the order of lock operations.")
+    ] = False,
+    instructions: Annotated[
+        bool, typer.Option("--instructions", help="run: instructions per fault, a cost profile.")
+    ] = False,
+    module: Annotated[
+        Path | None, typer.Option(help="run: a driver's sources, to be faulted instead.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="run --module: its device file.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="run --module: its ->huge_fault function.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the guest's files and say where they are.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use cached packages, ask no index.")
+    ] = False,
+) -> None:
+    """Run the cases on real Debian kernels under QEMU and check the model against them.
+
+    fetch downloads the kernels (apt-get download; nothing is installed); run boots them and writes
+    records; check puts kernel beside model and fails where they differ.
+    """
+    from faultbench.errors import UsageError
+
+    if action not in ("fetch", "run", "check"):
+        raise UsageError(f"lab {action}: unknown; there are fetch, run, check")
+    if module is None and (device or symbol):
+        raise UsageError("--device and --symbol belong to lab run --module DIR")
+    if action == "fetch":
+        _fetch()
+    elif action == "check":
+        _check(file, recorded=recorded, sequence=sequence, offline=offline)
+    elif module is not None:
+        _module(module, device, symbol, keep=keep, offline=offline)
+    elif instructions:
+        _instructions(output, offline=offline)
+    else:
+        _run(output, keep=keep, offline=offline)
+
+
+def _fetch() -> None:
+    from faultbench.lab import packages
+
+    for series in packages.SERIES:
+        kernel = packages.fetch(series)
+        print(f"{kernel.release}  {kernel.root}")
+
+
+def _run(output: Path | None, *, keep: bool, offline: bool) -> None:
+    from faultbench.errors import OutputError
+    from faultbench.lab import run
+
+    if output is not None and output.exists():
+        raise OutputError(f"{output}: exists; name another file with -o")
+    trials = run.run_all(_say, offline=offline, keep=keep)
+    target = output or run.last()
+    if output is None:
+        target.unlink(missing_ok=True)
+    run.save(target, trials)
+    print(f"{len(trials)} records: {target}")
+    print(f"next: faultbench lab check {target}")
+
+
+def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool) -> None:
+    from faultbench import records
+    from faultbench.lab import check, run
+
+    if recorded or file is not None:
+        trials = records.read(run.RECORDED if file is None else file).trials
+    else:
+        trials = run.run_all(_say, offline=offline)
+    found = list(check.rows(trials))
+    print(check.table(found))
+    print()
+    print(check.summary(found))
+    bad = any(row.differences for row in found)
+    if sequence:
+        from faultbench.lab import sequence as order
+
+        text, same = order.report(recorded=recorded, say=_say, offline=offline)
+        print()
+        print(text)
+        bad = bad or not same
+    if bad:
+        raise typer.Exit(1)
+
+
+def _module(
+    module: Path, device: str | None, symbol: str | None, *, keep: bool, offline: bool
+) -> None:
+    from faultbench.errors import UsageError
+    from faultbench.lab import driver
+
+    if device is None:
+        raise UsageError("lab run --module needs --device PATH: the device file it makes")
+    report = driver.run(module, device, symbol, _say, offline=offline, keep=keep)
+    print(report.text)
+    if not report.clean:
+        raise typer.Exit(1)
+
+
+def _instructions(output: Path | None, *, offline: bool) -> None:
+    from faultbench.lab import instructions
+
+    measured = instructions.run(_say, offline=offline)
+    print(instructions.table(measured))
+    if output is not None:
+        instructions.write_profile(output, measured)
+        print(f"cost profile: {output}")
