@@ -185,7 +185,7 @@ cdef inline int make_files(trial_state *s) except -1:
     return 0
 
 
-cdef inline int make_mappings(trial_state *s) except -1:
+cdef inline int make_mappings(trial_state *s, bint fresh) except -1:
     """Place the mappings, each at a 1 GiB boundary with a GiB between two, and mmap them; give the workers their slices."""
     cdef fb_trial *t = &s.t
     cdef uint64_t size = s.entries << t.entry_shift
@@ -218,7 +218,7 @@ cdef inline int make_mappings(trial_state *s) except -1:
         if t.nr_files:
             p.file = t.inode[i % t.nr_files]
             p.pgoff = (i // t.nr_files) * s.entries << (t.entry_shift - PAGE_SHIFT)
-        map_mapping(setup_worker(s), i, 1)
+        map_mapping(setup_worker(s), i, not fresh)    # fresh: no anon_vma yet, as right after mmap
         vma = mtree_load(p.mm, p.start)
         if vma == NULL:
             raise MemoryError("run_trial: no memory for the mappings")

@@ -52,7 +52,7 @@ cdef inline int trial_build(trial_state *s, dict spec) except -1:
     make_workers(s, list(spec.get("cpus", ())), field(spec, "trace", 1 << 24, 0))
     make_mms(s)
     make_files(s)
-    make_mappings(s)
+    make_mappings(s, field(spec, "fresh", 1, 0))
     return 0
 
 

@@ -25,6 +25,7 @@ SYMBOL = {
     Handler.XFS: "xfs_filemap_huge_fault",
     Handler.DRIVER: "fbd_huge_fault",
 }
+FAULT_SYMBOL = {Handler.XFS: "xfs_filemap_fault"}  # ext4's ->fault goes by its huge_fault
 TARGET = {
     Handler.EXT4: "dax:/mnt/ext4",
     Handler.XFS: "dax:/mnt/xfs",

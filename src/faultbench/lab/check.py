@@ -21,7 +21,7 @@ from faultbench.machines import Job, request
 from faultbench.model import Trial
 
 # What must be equal, and what a race for the first fault of a 1 GiB range may move.
-EXACT = ("faults", "mmap_lock_reads", "fallbacks")
+EXACT = ("faults", "mmap_lock_reads", "fallbacks", "calls_pte")
 RACED = ("calls_pmd", "calls_pud", "calls_under_vma", "calls_under_mmap")
 SHOWN = ("mmap_lock_read_contended", "parks")  # contention: distributions, no verdict
 _NO_WARNING = 63  # sample_shift: no latency samples
@@ -59,7 +59,7 @@ def model_counts(case: Case, engine: Any, kernel: str | None = None) -> dict[str
     """
     spec = case.model_spec(kernel)
     asked = request(Job(spec, options={"sample_shift": _NO_WARNING}), engine.CONSTANTS)
-    raw = engine.run_trial({**asked, "slice": case.entries})
+    raw = engine.run_trial({**asked, "slice": case.entries, "fresh": 1})
     if raw["status"] != "ok":
         raise DataError(f"lab check: {case.name} {case.path}: the model: {raw['invariant']}")
     return {name: sum(values) for name, values in raw["worker"].items()}
@@ -94,6 +94,7 @@ _HEADS = {
     "mmap_lock_reads": "mmap_lock reads",
     "calls_pmd": "PMD calls",
     "calls_pud": "PUD calls",
+    "calls_pte": "PTE calls",
     "calls_under_vma": "under VMA lock",
     "calls_under_mmap": "under mmap_lock",
     "fallbacks": "fallbacks",

@@ -1,4 +1,4 @@
-"""A driver author's own module on a stock kernel: does it leak the VMA lock on RETRY?
+"""A driver author's own module on a stock kernel: what it answers, and if RETRY leaks the lock.
 
 Counted besides: under which lock its ->huge_fault() is called and what it answers.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from faultbench.enums import Handler, Path
-from faultbench.lab.cases import EOF_AT, FILE_BYTES, SYMBOL, Case
+from faultbench.lab.cases import EOF_AT, FAULT_SYMBOL, FILE_BYTES, SYMBOL, Case
 from faultbench.lab.guest_layout import PUD_PHYS
 
 DEVICE_PARAMETERS = "/sys/module/faultbench_dev/parameters"
@@ -56,7 +56,8 @@ def _group(handler: Handler, cases: list[tuple[int, Case]]) -> Iterable[str]:
     if own:
         yield f"echo 1 > {DEVICE_PARAMETERS}/retry"
     else:
-        yield f"insmod /mods/faultbench_ab.ko symbol={SYMBOL[handler]} returns=1 ||"
+        fault = f" fault={FAULT_SYMBOL[handler]}" if handler in FAULT_SYMBOL else ""
+        yield f"insmod /mods/faultbench_ab.ko symbol={SYMBOL[handler]}{fault} returns=1 ||"
         yield f'\tsay "FAIL probe {SYMBOL[handler]}"'
     for number, case in cases:
         if not own:

@@ -36,6 +36,10 @@ static char *symbol = "ext4_dax_huge_fault";
 module_param(symbol, charp, 0444);
 MODULE_PARM_DESC(symbol, "the ->huge_fault() handler to stand in front of");
 
+static char *fault = "";
+module_param(fault, charp, 0444);
+MODULE_PARM_DESC(fault, "its ->fault(), only counted; not needed where that calls the handler");
+
 static bool retry;
 module_param(retry, bool, 0644);
 MODULE_PARM_DESC(retry, "0: let calls through; 1: send calls under the VMA lock back");
@@ -47,8 +51,8 @@ MODULE_PARM_DESC(returns, "1: count what the handler answered, too");
 enum ab_count {
 	AB_CALLS_PMD,		/* handler calls: what was sent back is not one */
 	AB_CALLS_PUD,
-	AB_CALLS_PTE,		/* ext4's ->fault() goes by its huge_fault, too */
-	AB_UNDER_VMA,		/* of the huge ones */
+	AB_CALLS_PTE,		/* of ->fault(); ext4's goes by its huge_fault, order 0 */
+	AB_UNDER_VMA,		/* of all three */
 	AB_UNDER_MMAP,
 	AB_BOUNCED,		/* sent back by us */
 	AB_FALLBACKS,		/* answers, with returns=1: to a PMD offer */
@@ -84,29 +88,37 @@ asm(".pushsection .text, \"ax\"\n"
     ".popsection\n");
 void faultbench_ab_leave(void);
 
+static void ab_call(struct vm_fault *vmf, enum ab_count order)
+{
+	ab_inc(order);
+	ab_inc(vmf->flags & FAULT_FLAG_VMA_LOCK ? AB_UNDER_VMA : AB_UNDER_MMAP);
+}
+
 static int ab_pre(struct kprobe *kp, struct pt_regs *regs)
 {
 	struct vm_fault *vmf = (struct vm_fault *)regs_get_kernel_argument(regs, 0);
 	unsigned int order = regs_get_kernel_argument(regs, 1);
 
+	/* ->fault() was never part of the check that we put back */
 	if (order < PMD_ORDER) {
-		ab_inc(AB_CALLS_PTE);
+		ab_call(vmf, AB_CALLS_PTE);
 		return 0;
 	}
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
-		if (READ_ONCE(retry)) {
-			ab_inc(AB_BOUNCED);
-			/* RETRY says that the lock is gone: whoever says it lets go */
-			vma_end_read(vmf->vma);
-			regs_set_return_value(regs, VM_FAULT_RETRY);
-			instruction_pointer_set(regs, (unsigned long)faultbench_ab_leave);
-			return 1;
-		}
-		ab_inc(AB_UNDER_VMA);
-	} else {
-		ab_inc(AB_UNDER_MMAP);
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK && READ_ONCE(retry)) {
+		ab_inc(AB_BOUNCED);
+		/* RETRY says that the lock is gone: whoever says it lets go */
+		vma_end_read(vmf->vma);
+		regs_set_return_value(regs, VM_FAULT_RETRY);
+		instruction_pointer_set(regs, (unsigned long)faultbench_ab_leave);
+		return 1;
 	}
-	ab_inc(order == PMD_ORDER ? AB_CALLS_PMD : AB_CALLS_PUD);
+	ab_call(vmf, order == PMD_ORDER ? AB_CALLS_PMD : AB_CALLS_PUD);
+	return 0;
+}
+
+static int ab_pre_fault(struct kprobe *kp, struct pt_regs *regs)
+{
+	ab_call((struct vm_fault *)regs_get_kernel_argument(regs, 0), AB_CALLS_PTE);
 	return 0;
 }
 
@@ -131,6 +143,7 @@ static int ab_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 }
 
 static struct kprobe ab_probe = { .pre_handler = ab_pre };
+static struct kprobe ab_fault_probe = { .pre_handler = ab_pre_fault };
 /* Registered first, so run last: what we send back never counts as an answer. */
 static struct kretprobe ab_return_probe = {
 	.entry_handler	= ab_enter,
@@ -184,13 +197,28 @@ static int __init ab_init(void)
 			return err;
 	}
 	err = register_kprobe(&ab_probe);
-	if (err && returns)
+	if (err)
+		goto no_probe;
+	if (*fault) {
+		ab_fault_probe.symbol_name = fault;
+		err = register_kprobe(&ab_fault_probe);
+		if (err)
+			goto no_fault_probe;
+	}
+	return 0;
+
+no_fault_probe:
+	unregister_kprobe(&ab_probe);
+no_probe:
+	if (returns)
 		unregister_kretprobe(&ab_return_probe);
 	return err;
 }
 
 static void __exit ab_exit(void)
 {
+	if (*fault)
+		unregister_kprobe(&ab_fault_probe);
 	unregister_kprobe(&ab_probe);
 	if (returns)
 		unregister_kretprobe(&ab_return_probe);
