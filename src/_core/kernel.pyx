@@ -5,7 +5,7 @@ The loop lives with the guest laboratory's sources because both are one loop: co
 static program, for a guest kernel. Nothing of it needs the GIL, which is released for the whole trial.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -22,6 +22,8 @@ cdef extern from "fb_trial.h" nogil:
         const int *ids
         const int *cpus
         uint64_t step, slice, skew, offset, length
+        char *existing
+        int read_only
         uint64_t duration_ns, warmup_ns, faults, warmup_faults, writer_interval_ns
 
     struct fb_pass:
@@ -109,7 +111,8 @@ def run_trial(spec: dict) -> dict:
     `spec`: ``workers vmas mms writers access writer_op map_private sync advice no_fixed step slice skew offset length
     duration_ns warmup_ns faults warmup_faults writer_interval_ns count`` (ints, as struct fb_spec), ``fds`` (files to
     map; empty: anonymous), ``ids`` (tracepoint ids in the order of `EVENTS`; 0 or -errno: not counted), ``cpus``
-    (workers, then writers). A counter that is negative is -errno of why it was not counted. ``window_ns`` is the
+    (workers, then writers); optional ``read_only`` (map without PROT_WRITE) and ``existing`` (address of memory of the
+    caller's to fault instead of a mapping of our own). A counter that is negative is -errno of why it was not counted. ``window_ns`` is the
     pass without its refills, ``touch_ns`` the touches alone. Raises OSError (mapping refused, no threads), ChildProcessError when an address space's
     process died.
     """
@@ -142,6 +145,10 @@ def run_trial(spec: dict) -> dict:
         t.spec.duration_ns, t.spec.warmup_ns = spec["duration_ns"], spec["warmup_ns"]
         t.spec.faults, t.spec.warmup_faults = spec["faults"], spec["warmup_faults"]
         t.spec.writer_interval_ns = spec["writer_interval_ns"]
+        t.spec.read_only = spec.get("read_only", 0)
+        t.spec.existing = <char *><uintptr_t>spec.get("existing", 0)
+        if t.spec.existing != NULL and (t.spec.mms > 1 or t.spec.vmas > 1):
+            raise ValueError("existing memory is one mapping of one process")
         with nogil:
             rc = fb_trial_init(&t)
             if rc == 0:

@@ -34,6 +34,8 @@ struct fb_spec {
 	int workers, vmas, mms, writers;
 	int access, writer_op;
 	int map_private, sync, advice;
+	int read_only;		/* map without PROT_WRITE: a file we may not write */
+	char *existing;		/* fault this memory of ours (vdso, userfaultfd) and map nothing; one address space */
 	int no_fixed;		/* an arena looks at what is mapped there: unmap first */
 	int fsync_fd;
 	int nfds;
@@ -70,8 +72,10 @@ static inline int fb_map_flags(const struct fb_spec *s, int fd)
 /* Maps `v` at its base, over whatever is there: 0, or -errno. */
 static inline int fb_map(const struct fb_spec *s, const struct fb_vma *v)
 {
-	int prot = PROT_READ | PROT_WRITE, flags = fb_map_flags(s, v->fd) | MAP_FIXED;
+	int prot = s->read_only ? PROT_READ : PROT_READ | PROT_WRITE, flags = fb_map_flags(s, v->fd) | MAP_FIXED;
 
+	if (s->existing)
+		return -EOPNOTSUPP;	/* not ours to replace */
 	if (s->no_fixed)
 		munmap(v->base, v->len);
 	if (mmap(v->base, v->len, prot, flags, v->fd, (off_t)v->offset) == MAP_FAILED)
@@ -120,6 +124,10 @@ static inline int fb_space_make(struct fb_space *a, const struct fb_spec *s)
 	a->vma = calloc((size_t)s->vmas, sizeof(*a->vma));
 	if (!a->vma)
 		return -ENOMEM;
+	if (s->existing) {
+		*a->vma = (struct fb_vma){ s->existing, s->slice * (uint64_t)s->workers, 0, -1 };
+		return 0;
+	}
 	a->reserved = 2 * FB_PUD_SIZE;	/* whole 1 GiB ranges: no neighbour has filled a PUD entry in */
 	for (int k = 0; k < s->vmas; k++)
 		a->reserved += (uint64_t)fb_workers_of(s, k) * s->slice + s->length + 2 * align + s->skew;
@@ -145,7 +153,7 @@ static inline int fb_space_make(struct fb_space *a, const struct fb_spec *s)
 
 static inline void fb_space_drop(struct fb_space *a)
 {
-	if (a->vma)
+	if (a->vma && a->reserved)
 		munmap(a->reservation, a->reserved);
 	free(a->vma);
 	a->vma = NULL;
