@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Real page faults on the running kernel: the thin Python face of ``faultbench/lab/guest/fb_trial.h``.
 
-The loop lives with the guest laboratory's sources because both are one loop: compiled in here for this host and, as a
-static program, for a guest kernel. Nothing of it needs the GIL, which is released for the whole trial.
+The loop lives with the guest laboratory's sources because both are one loop: compiled in here for this host
+and, as a static program, for a guest kernel. Nothing of it needs the GIL, which is released for the whole trial.
 """
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -17,7 +17,8 @@ cdef extern from "fb_trial.h" nogil:
     const char *fb_counter_event[]
 
     struct fb_spec:
-        int workers, vmas, mms, writers, access, writer_op, map_private, sync, advice, no_fixed, fsync_fd, nfds, count
+        int workers, vmas, mms, writers, access, writer_op, map_private, sync
+        int advice, no_fixed, fsync_fd, nfds, count
         const int *fds
         const int *ids
         const int *cpus
@@ -69,9 +70,9 @@ cdef int *_ints(values) except NULL:
 
 cdef dict _pass(fb_pass *p):
     return {
-        "start_ns": p.start_ns, "end_ns": p.end_ns, "window_ns": p.end_ns - p.start_ns - p.refill_ns, "cpu_ns": p.cpu_ns,
-        "refill_ns": p.refill_ns, "touch_ns": p.fault_ns, "touches": p.touches, "faults": p.faults, "majflt": p.majflt, "parks": p.vcsw,
-        "preempted": p.ivcsw,
+        "start_ns": p.start_ns, "end_ns": p.end_ns, "window_ns": p.end_ns - p.start_ns - p.refill_ns,
+        "cpu_ns": p.cpu_ns, "refill_ns": p.refill_ns, "touch_ns": p.fault_ns, "touches": p.touches,
+        "faults": p.faults, "majflt": p.majflt, "parks": p.vcsw, "preempted": p.ivcsw,
     }
 
 
@@ -100,7 +101,8 @@ cdef list _writer_rows(fb_trial *t):
     for i in range(t.spec.writers):
         w = &t.writer[i]
         rows.append({
-            "ops": w.ops_window, "wait_ns_max": w.wait_ns_max, "parks": w.vcsw, "mmap_lock_writes": w.count[2],
+            "ops": w.ops_window, "wait_ns_max": w.wait_ns_max, "parks": w.vcsw,
+            "mmap_lock_writes": w.count[2],
         })
     return rows
 
@@ -109,12 +111,14 @@ def run_trial(spec: dict) -> dict:
     """Fault real mappings; returns ``{"worker": {name: [int per worker]}, "writer": {…}}``.
 
     `spec`: ``workers vmas mms writers access writer_op map_private sync advice no_fixed step slice skew offset length
-    duration_ns warmup_ns faults warmup_faults writer_interval_ns count`` (ints, as struct fb_spec), ``fds`` (files to
-    map; empty: anonymous), ``ids`` (tracepoint ids in the order of `EVENTS`; 0 or -errno: not counted), ``cpus``
-    (workers, then writers); optional ``read_only`` (map without PROT_WRITE) and ``existing`` (address of memory of the
-    caller's to fault instead of a mapping of our own). A counter that is negative is -errno of why it was not counted. ``window_ns`` is the
-    pass without its refills, ``touch_ns`` the touches alone. Raises OSError (mapping refused, no threads), ChildProcessError when an address space's
-    process died.
+    duration_ns warmup_ns faults warmup_faults writer_interval_ns count`` (ints, as struct fb_spec), ``fds`` (files
+    to map; empty: anonymous), ``ids`` (tracepoint ids in the order of `EVENTS`; 0 or -errno: not counted), ``cpus``
+    (workers, then writers); optional ``read_only`` (map without PROT_WRITE) and ``existing`` (address of memory
+    of the caller's to fault instead of a mapping of our own).
+
+    A counter that is negative is -errno of why it was not counted. ``window_ns`` is the pass without its refills,
+    ``touch_ns`` the touches alone. Raises OSError (mapping refused, no threads; ECHILD when an address space's
+    process died) and ValueError.
     """
     cdef fb_trial t
     cdef int rc

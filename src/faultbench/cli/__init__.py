@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("faultbench.cli.export", "export"),
     "import": ("faultbench.cli.import_", "import_"),
     "machines": ("faultbench.cli.machines", "machines"),
+    "audit": ("faultbench.cli.audit", "audit"),
     "lab": ("faultbench.cli.lab", "lab"),
     "info": ("faultbench.cli.info", "info"),
 }

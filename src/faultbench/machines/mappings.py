@@ -19,7 +19,7 @@ from faultbench.model import TrialSpec
 
 KINDS = ("anon", "anon-thp", "memfd", "memfd-huge", "file", "dax", "device", "arena")
 _WITH_PATH = ("file", "dax", "device")
-_THP = FilePath("/sys/kernel/mm/transparent_hugepage/enabled")
+THP = FilePath("/sys/kernel/mm/transparent_hugepage/enabled")
 _HUGE_POOL = FilePath("/sys/kernel/mm/hugepages/hugepages-2048kB")
 DEFAULT_ENTRIES = 64  # of one worker's slice; small ones below
 ADVICE_NONE, ADVICE_HUGE, ADVICE_NOHUGE = range(3)
@@ -59,64 +59,64 @@ def parse(text: str) -> Mapping:
 
 def check(mapping: Mapping, spec: TrialSpec) -> None:
     """Raise `UsageError` or `ResourceError` when `spec` cannot fault this mapping here."""
-    text = f"--mapping {spec.mapping}"
+    label = f"--mapping {spec.mapping}"
     if mapping.kind in ("anon-thp", "memfd-huge") and spec.order is not Order.PMD:
-        raise UsageError(f"{text} --order {spec.order}: it faults by 2 MiB; use --order pmd")
+        raise UsageError(f"{label} --order {spec.order}: it faults by 2 MiB; use --order pmd")
     if mapping.kind in ("anon", "memfd", "file", "arena") and spec.order is not Order.PTE:
-        raise UsageError(f"{text} --order {spec.order}: it faults by 4 KiB; use --order pte")
-    if mapping.kind == "anon-thp" and "[never]" in _text(_THP):
-        raise ResourceError(f"{text}: transparent huge pages are off; echo madvise > {_THP}")
+        raise UsageError(f"{label} --order {spec.order}: it faults by 4 KiB; use --order pte")
+    if mapping.kind == "anon-thp" and "[never]" in text(THP):
+        raise ResourceError(f"{label}: transparent huge pages are off; echo madvise > {THP}")
     if mapping.kind == "memfd-huge":
-        _check_pool(text, spec)
+        _check_pool(label, spec)
     if mapping.kind == "arena" and os.geteuid() != 0:
-        raise ResourceError(f"{text}: making a BPF arena needs root (CAP_BPF)")
+        raise ResourceError(f"{label}: making a BPF arena needs root (CAP_BPF)")
     if mapping.kind == "arena" and spec.mms > 1:
-        raise UsageError(f"{text} --mms {spec.mms}: a BPF arena has one address in one process")
+        raise UsageError(f"{label} --mms {spec.mms}: a BPF arena has one address in one process")
     if spec.files > 1 and mapping.kind in _WITH_PATH and "{}" not in mapping.path:
         raise UsageError(
-            f"{text} --files {spec.files}: give a path with {{}}, which becomes 0, 1, …"
+            f"{label} --files {spec.files}: give a path with {{}}, which becomes 0, 1, …"
         )
     if mapping.path:
         for path in _paths(mapping, spec.files):
-            _check_path(text, mapping, path, spec)
+            _check_path(label, mapping, path, spec)
 
 
 def _paths(mapping: Mapping, files: int) -> list[str]:
     return [mapping.path.replace("{}", str(i)) for i in range(max(files, 1))]
 
 
-def _check_pool(text: str, spec: TrialSpec) -> None:
+def _check_pool(label: str, spec: TrialSpec) -> None:
     need = spec.threads * entries(parse(spec.mapping), spec)
-    free = int(_text(_HUGE_POOL / "free_hugepages") or 0)
+    free = int(text(_HUGE_POOL / "free_hugepages") or 0)
     if free < need:
         raise ResourceError(
-            f"{text}: {need} huge pages needed, {free} free; "
+            f"{label}: {need} huge pages needed, {free} free; "
             f"echo {need} > {_HUGE_POOL}/nr_hugepages (root)"
         )
 
 
-def _check_path(text: str, mapping: Mapping, path: str, spec: TrialSpec) -> None:
+def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> None:
     try:
         status = FilePath(path).stat()
     except OSError as error:
-        raise UsageError(f"{text}: {path}: {(error.strerror or '').lower()}") from None
+        raise UsageError(f"{label}: {path}: {(error.strerror or '').lower()}") from None
     if not os.access(path, os.R_OK | os.W_OK):
-        raise ResourceError(f"{text}: no right to read and write {path}")
+        raise ResourceError(f"{label}: no right to read and write {path}")
     if mapping.kind == "device" and not stat.S_ISCHR(status.st_mode):
-        raise UsageError(f"{text}: {path} is not a character device; file: and dax: map files")
+        raise UsageError(f"{label}: {path} is not a character device; file: and dax: map files")
     if mapping.kind == "file" and not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{text}: {path} is not a regular file; device: maps devices")
+        raise UsageError(f"{label}: {path} is not a regular file; device: maps devices")
     if mapping.kind == "dax":
         is_dax = is_device_dax(status) if stat.S_ISCHR(status.st_mode) else on_dax(path)
         if is_dax is False:
             raise UsageError(
-                f"{text}: {path} is not on DAX; mount its file system with -o dax=always, "
+                f"{label}: {path} is not on DAX; mount its file system with -o dax=always, "
                 "or use file: to fault the page cache"
             )
     size = mapped_size(status)
     if size is not None and size < spec.order.bytes * spec.threads:
         raise UsageError(
-            f"{text}: {path} has {size} bytes, less than one {spec.order.bytes >> 10} KiB entry "
+            f"{label}: {path} has {size} bytes, less than one {spec.order.bytes >> 10} KiB entry "
             f"for each of {spec.threads} workers; make it larger or take --order pte"
         )
 
@@ -134,7 +134,7 @@ def mapped_size(status: os.stat_result) -> int | None:
     if stat.S_ISREG(status.st_mode):
         return status.st_size
     device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    size = _text(FilePath(f"/sys/dev/char/{device}/size")) if is_device_dax(status) else ""
+    size = text(FilePath(f"/sys/dev/char/{device}/size")) if is_device_dax(status) else ""
     return int(size) if size.isdigit() else None
 
 
@@ -207,7 +207,16 @@ def _arena(size: int) -> int:
         ) from None
 
 
-def _text(path: FilePath) -> str:
+def file_system(path: str) -> int:
+    """Return statfs's f_type of a path; 0 where it cannot be had."""
+    buffer = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer) != 0:
+        return 0
+    return int.from_bytes(buffer.raw[:8], "little")
+
+
+def text(path: FilePath) -> str:
+    """Return a small file of /sys or /proc; empty where there is none."""
     try:
         return path.read_text().strip()
     except OSError:

@@ -7,7 +7,6 @@ put back after it; when none is, the message says what to load.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import stat
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path as FilePath
 
 from faultbench.enums import Path
 from faultbench.errors import ResourceError, UsageError
-from faultbench.machines.mappings import Mapping, is_device_dax
+from faultbench.machines.mappings import Mapping, file_system, is_device_dax
 
 MODULES = FilePath("/sys/module")
 DEVICE = "/dev/faultbench"  # of faultbench_dev.ko
@@ -30,14 +29,7 @@ def handler_symbol(path: str) -> str | None:
             return "dev_dax_huge_fault" if is_device_dax(status) else None
     except OSError:
         return None
-    return _MAGIC.get(_magic(path))
-
-
-def _magic(path: str) -> int:
-    buffer = ctypes.create_string_buffer(256)
-    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer) != 0:
-        return 0
-    return int.from_bytes(buffer.raw[:8], "little")
+    return _MAGIC.get(file_system(path))
 
 
 def parameter(mapping: Mapping) -> FilePath:

@@ -64,6 +64,8 @@ static inline int fb_worker_passes(struct fb_trial *t, struct fb_place *at, stru
 	int rc = fb_rehearse(s, w, counters);
 
 	if (!rc && !s->fresh)
+		rc = fb_refill(at);	/* memory of the caller's may be present */
+	if (!rc && !s->fresh)
 		rc = fb_probe(at);
 	if (!rc)
 		rc = fb_ready(t, at, 0);

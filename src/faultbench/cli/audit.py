@@ -1,0 +1,123 @@
+"""``faultbench audit``: which mappings take mmap_lock here, and which faults are 2 MiB."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def audit(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files or devices: are their faults 2 MiB, and if not why not?"),
+    ] = None,
+    pid: Annotated[int | None, typer.Option(help="Also a process's mappings by kind.")] = None,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Fault each kind of mapping on this kernel and count mmap_lock reads per fault.
+
+    Counting needs root or CAP_PERFMON; without, the count is null with the reason. Whether faults
+    are 2 MiB needs no rights.
+    """
+    import json
+    import platform
+
+    from faultbench.audit import kinds, path, process
+    from faultbench.errors import UsageError
+
+    if format not in ("text", "json"):
+        raise UsageError(f"--format {format}: there are text and json")
+    rows = [path.audit(name) for name in paths or ()]
+    survey = kinds.survey()
+    report: dict[str, Any] = {
+        "kernel": platform.release(),
+        "per_vma_lock": kinds.per_vma_lock(),
+        "mappings": survey + rows,
+    }
+    if pid is not None:
+        report["process"] = process.audit(pid, survey)
+    print(json.dumps(report, indent=1) if format == "json" else _text(report))
+
+
+_LOCK = {True: "VMA lock", False: "mmap_lock", None: "?"}
+
+
+def _text(report: dict[str, Any]) -> str:
+    built = {True: "yes", False: "no", None: "unknown"}[report["per_vma_lock"]]
+    lines = [f"kernel {report['kernel']}, PER_VMA_LOCK {built}", ""]
+    width = max(len(r["mapping"]) for r in report["mappings"])
+    head = f"{'mapping':{width}}  {'mmap_lock':>9}  {'lock':9}  {'bytes':>7}  verdict"
+    lines += [
+        head,
+        f"{'':{width}}  {'reads':>9}  {'':9}  {'':>7}",
+        f"{'':{width}}  {'/fault':>9}  {'':9}  {'/fault':>7}",
+    ]
+    reasons: dict[str, list[str]] = {}
+    for row in report["mappings"]:
+        reads = row["mmap_lock_reads_per_fault"]
+        number = "-" if reads is None else f"{reads:.2f}"
+        lock = _LOCK[row["vma_lock"]]
+        lines.append(
+            f"{row['mapping']:{width}}  {number:>9}  {lock:9}  {_size(row['bytes_per_fault']):>7}  "
+            f"{row['verdict']}"
+        )
+        if row["reason"]:
+            reasons.setdefault(row["reason"], []).append(row["mapping"])
+        lines += _huge(row)
+    lines += [""] if reasons else []
+    lines += [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    if "process" in report:
+        lines += ["", *_process(report["process"])]
+    return "\n".join(lines)
+
+
+def _huge(row: dict[str, Any]) -> list[str]:
+    if "huge" not in row:
+        return [f"    {w['reason']}\n      fix: {w['fix']}" for w in row.get("why_not", ())]
+    if row["huge"]:
+        return [f"    2 MiB: all {row['ranges']} ranges looked at are mapped by one fault each"]
+    lines = [f"    2 MiB: {row['huge_ranges']} of {row['ranges']} ranges looked at"]
+    for why in row["why_not"]:
+        lines.append(f"    {why['ranges']} not: {why['reason']}")
+        lines.append(f"      fix: {why['fix']}")
+    return lines
+
+
+def _process(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"process {found['pid']}",
+        f"{'kind':10}{'VMAs':>6}{'size':>9}{'resident':>10}  reads/fault",
+    ]
+    for kind in found["kinds"]:
+        reads = kind["mmap_lock_reads_per_fault"]
+        text = "not measured" if reads is None else f"{reads:.2f}"
+        lines.append(
+            f"{kind['kind']:10}{kind['vmas']:>6}{_size(kind['bytes']):>9}"
+            f"{_size(kind['resident']):>10}  {text}"
+        )
+        if kind["misaligned"]:
+            lines.append(
+                f"  {kind['misaligned']} mapped where 2 MiB entries cannot be used: "
+                "address and file offset differ modulo 2 MiB; mmap at an aligned address"
+            )
+        if kind["private"]:
+            lines.append(f"  {kind['private']} mapped private: writes copy pages; use MAP_SHARED")
+    if found["bytes_under_mmap_lock"] is None:
+        return [*lines, f"how much faults under mmap_lock: unknown; {found['reason']}"]
+    share = found["bytes_under_mmap_lock"]
+    return [
+        *lines,
+        f"faults under mmap_lock: {_size(share)} of {_size(found['bytes_judged'])} judged",
+    ]
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("", " K", " M", " G", " T"):
+        if value < 1024 or unit == " T":
+            return f"{value:.0f}{unit}" if value == int(value) else f"{value:.1f}{unit}"
+        value /= 1024
+    raise AssertionError
