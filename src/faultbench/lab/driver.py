@@ -19,7 +19,7 @@ from faultbench.lab import build, guest, initramfs, packages
 from faultbench.lab.run import READS, TRAPS, Say
 
 FAULTS = 256
-HANG_SECONDS = 8  # of a loop that takes a few ms
+HANG_SECONDS = 5  # of a loop that takes a few ms
 _NAME = re.compile(r"[A-Za-z0-9_./-]+")
 
 _SCRIPT = """

@@ -54,13 +54,13 @@ enum fbd_count {
 	FBD_FALLBACKS_PUD,
 	FBD_PMD_INSTALLS,	/* or upgrades to writable */
 	FBD_PUD_INSTALLS,
-	FBD_PTE_FAULTS,		/* ->fault(), where a huge one was declined */
+	FBD_CALLS_PTE,		/* ->fault(), where a huge one was declined */
 	FBD_NR
 };
 
 static const char *const fbd_name[FBD_NR] = {
 	"calls_pmd", "calls_pud", "calls_under_vma", "calls_under_mmap",
-	"retries", "fallbacks", "fallbacks_pud", "pmd_installs", "pud_installs", "pte_faults",
+	"retries", "fallbacks", "fallbacks_pud", "pmd_installs", "pud_installs", "calls_pte",
 };
 
 struct fbd_counts {
@@ -137,7 +137,7 @@ static vm_fault_t fbd_fault(struct vm_fault *vmf)
 {
 	unsigned long pfn = page_to_pfn(chunk) + (vmf->address >> PAGE_SHIFT) % PTRS_PER_PTE;
 
-	fbd_inc(FBD_PTE_FAULTS);
+	fbd_inc(FBD_CALLS_PTE);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
 	return vmf_insert_mixed(vmf->vma, vmf->address, pfn);
 #else

@@ -1,0 +1,95 @@
+"""The verdict on the model: shipped counts of real kernels against the model, without QEMU."""
+
+import dataclasses
+import importlib
+
+import pytest
+
+from faultbench import records
+from faultbench.enums import Handler, Path
+from faultbench.lab import check, run
+from faultbench.lab.cases import cases_61, cases_612, timed_cases
+from faultbench.rules import UNCONFIRMED
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return records.read(run.RECORDED).trials
+
+
+@pytest.fixture(scope="module")
+def rows(recorded):
+    return list(check.rows(recorded))
+
+
+def test_every_case_is_recorded(recorded):
+    seen = {run.case_of(trial) for trial in recorded}
+    assert seen == {*cases_612(), *timed_cases(), *cases_61()}
+
+
+def test_the_model_equals_the_kernel(rows):
+    wrong = {(r.case.name, r.case.path): r.differences for r in rows if r.differences}
+    assert not wrong
+
+
+def test_counts_that_must_be_equal_are_there(rows):
+    for row in rows:
+        named = {"faults", "mmap_lock_reads"}
+        if row.case.series != "6.1":  # no module counts there
+            named |= {"calls_pmd", "calls_pud", "calls_pte", "calls_under_vma", "fallbacks"}
+        assert named <= set(row.kernel)
+
+
+def test_a_fallback_on_ext4_calls_the_handler_twice_in_direct_and_once_in_retry(rows):
+    calls = {
+        (r.case.path, r.case.why): r.kernel["calls_pmd"][0] / r.kernel["faults"][0]
+        for r in rows
+        if r.case.handler is Handler.EXT4 and r.case.why
+    }
+    assert calls == {
+        (path, why): 2.0 if path is Path.DIRECT else 1.0
+        for path in (Path.DIRECT, Path.RETRY)
+        for why in ("misaligned", "private", "eof", "short-extent")
+    }
+
+
+def test_a_wrong_model_is_found(recorded):
+    """6.6 sends PTE faults of XFS back, 6.12 does not: the check must see it."""
+    engine = importlib.import_module("faultbench._checked")
+    (trial,) = (
+        t
+        for t in recorded
+        if t.spec.handler is Handler.XFS
+        and t.spec.path is Path.DIRECT
+        and run.case_of(t).why == "short-extent"
+    )
+    case = run.case_of(trial)
+    wrong = check.model_counts(case, engine, kernel="v6.6")
+    row = check.Row(case, trial.spec.kernel)
+    for name in (*check.EXACT, *check.RACED):
+        row.kernel[name], row.model[name] = [trial.total(name)], [wrong[name]]
+    assert "mmap_lock_reads" in row.differences
+    assert "BAD" in check.table([row])
+    assert "the model is wrong" in check.summary([row])
+
+
+def test_a_race_to_be_first_is_no_difference_but_more_is():
+    case = next(c for c in cases_612() if c.threads == 2 and not c.own)
+    row = check.Row(case, "6.12", {"calls_pud": [1, 2]}, {"calls_pud": [2]})
+    assert not row.differences
+    row.model["calls_pud"] = [1 + 2 * case.threads + 1]
+    assert row.differences == ["calls_pud"]
+    row = check.Row(case, "6.12", {"faults": [1024]}, {"faults": [1023]})
+    assert row.differences == ["faults"]
+
+
+def test_records_of_another_version_are_refused(recorded):
+    strange = dataclasses.replace(
+        recorded[0], spec=dataclasses.replace(recorded[0].spec, faults=12345)
+    )
+    with pytest.raises(Exception, match="no case for record"):
+        run.case_of(strange)
+
+
+def test_kernels_without_a_laboratory_are_known():
+    assert {"v6.4", "v6.5", "v6.13", "v6.15", "v6.16"} == UNCONFIRMED
