@@ -7,7 +7,7 @@ import pytest
 
 from faultbench import records
 from faultbench.enums import Handler, Path
-from faultbench.lab import check, run
+from faultbench.lab import check, run, sequence
 from faultbench.lab.cases import cases_61, cases_612, timed_cases
 from faultbench.rules import UNCONFIRMED
 
@@ -93,3 +93,50 @@ def test_records_of_another_version_are_refused(recorded):
 
 def test_kernels_without_a_laboratory_are_known():
     assert {"v6.4", "v6.5", "v6.13", "v6.15", "v6.16"} == UNCONFIRMED
+
+
+def test_the_order_of_lock_operations_is_the_kernels():
+    text, same = sequence.report(recorded=True, say=print)
+    assert same, text
+    assert "in the kernel only: memtype_lock" in text
+
+
+def test_another_order_is_found(monkeypatch):
+    wrong = sequence.model(sequence.cases()[0])
+    wrong[1][1], wrong[1][2] = wrong[1][2], wrong[1][1]
+    monkeypatch.setattr(sequence, "model", lambda case: wrong)
+    text, same = sequence.report(recorded=True, say=print)
+    assert not same
+    assert "BAD" in text
+
+
+TRACE = """\
+x-1 down_read_trylock <-lock_vma_under_rcu
+f-2 lock_vma_under_rcu <-do_user_addr_fault
+f-2 down_read_trylock <-lock_vma_under_rcu
+f-2 _raw_spin_lock <-sched_tick
+f-2 _raw_spin_unlock <-sched_tick
+f-2 fbd_huge_fault <-__handle_mm_fault
+x-1 up_read <-do_user_addr_fault
+f-2 _raw_spin_lock <-vmf_insert_pfn_pmd
+f-2 _raw_spin_unlock <-vmf_insert_pfn_pmd
+f-2 up_read <-do_user_addr_fault
+f-2 lock_vma_under_rcu <-do_user_addr_fault
+f-2 down_read_trylock <-lock_vma_under_rcu
+f-2 fbd_huge_fault <-__handle_mm_fault
+f-2 up_read <-ab_pre
+f-2 lock_mm_and_find_vma <-do_user_addr_fault
+f-2 down_read_trylock <-lock_mm_and_find_vma
+f-2 fbd_huge_fault <-__handle_mm_fault
+f-2 _raw_spin_lock <-lookup_memtype
+f-2 _raw_spin_unlock <-lookup_memtype
+f-2 up_read <-do_user_addr_fault
+f-2 down_read <-do_madvise
+"""
+
+
+def test_a_trace_is_read():
+    found = sequence.parse(TRACE.splitlines())
+    assert found.first == ["+vma_lock", "+pmd_ptl", "-pmd_ptl", "-vma_lock"]
+    assert found.second == ["+vma_lock", "-vma_lock", "+mmap_lock", "-mmap_lock"]
+    assert found.besides == ["memtype_lock"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faultbench.lab import check, driver, packages, run
+from faultbench.lab import check, driver, packages, run, sequence
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 HERE = Path(__file__).parent
@@ -40,6 +40,11 @@ def test_the_model_equals_the_kernels():
     rows = list(check.rows(trials))
     assert len(rows) > 100
     assert {(r.case.name, r.case.path): r.differences for r in rows if r.differences} == {}
+
+
+def test_the_order_of_lock_operations_is_the_kernels():
+    text, same = sequence.report(recorded=False, say=silent, offline=True)
+    assert same, text
 
 
 def test_a_leak_of_the_vma_lock_is_reported():

@@ -1,11 +1,12 @@
 """Boots a kernel under QEMU and brings back the lines of its second serial port.
 
-TCG by default; KVM only where a trial boot reached userspace (`usable_kvm`): that /dev/kvm opens
-proves nothing. QEMU runs in a session of its own and dies with us, after Ctrl-C too.
+KVM only where a trial boot reached userspace (`usable_kvm`), else TCG: that /dev/kvm opens proves
+nothing. QEMU runs in a session of its own and dies with us, after Ctrl-C too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -162,3 +163,14 @@ def usable_kvm(kernel: Kernel, archive: bytes) -> bool:
             return any(line.startswith("READY") for line in guest.lines())
     except FaultbenchError:
         return False
+
+
+def accelerator(kernel: Kernel, archive: bytes) -> str:
+    """Return kvm where a trial boot proved it, else tcg; the verdict is kept with the kernel."""
+    note = kernel.root / f"kvm-{os.uname().release}"
+    with contextlib.suppress(OSError):
+        return note.read_text()
+    verdict = "kvm" if usable_kvm(kernel, archive) else "tcg"
+    with contextlib.suppress(OSError):
+        note.write_text(verdict)
+    return verdict

@@ -35,11 +35,14 @@ def run(
         program = build.fault_loop(folder)
         text = script(cases, modules=has_modules)
         archive = initramfs.make(kernel, text, program, modules=modules)
-    say(f"{kernel.release}: built in {time.monotonic() - began:.1f} s, booting")
-    with guest.Guest(kernel, archive, guest.Options(keep=keep)) as vm:
+        empty = initramfs.make(kernel, "", program, load=(), tools=())
+    accel = guest.accelerator(kernel, empty)
+    say(f"{kernel.release}: built in {time.monotonic() - began:.1f} s, booting under {accel}")
+    with guest.Guest(kernel, archive, guest.Options(accel=accel, keep=keep)) as vm:
         if keep:
             say(f"{kernel.release}: kept in {vm.folder}")
-        trials = list(_records(vm.lines(), cases, kernel.release))
+        flag = "emulated" if accel == "tcg" else "virtualized"
+        trials = list(_records(vm.lines(), cases, kernel.release, flag))
     say(f"{kernel.release}: {len(trials)} runs, {time.monotonic() - began:.1f} s in all")
     return trials
 
@@ -52,7 +55,7 @@ def run_all(say: Say, *, offline: bool = False, keep: bool = False) -> list[Tria
     return trials
 
 
-def _records(lines: Iterable[str], cases: list[Case], release: str) -> Iterable[Trial]:
+def _records(lines: Iterable[str], cases: list[Case], release: str, flag: str) -> Iterable[Trial]:
     pending: tuple[Case, int, dict[str, Any]] | None = None
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -65,15 +68,15 @@ def _records(lines: Iterable[str], cases: list[Case], release: str) -> Iterable[
         case = cases[int(number)]
         if word == "LOOP":
             if pending is not None:
-                yield trial(pending[0], pending[1], release, pending[2], {})
+                yield trial(pending[0], pending[1], release, pending[2], {}, flag)
             pending = (case, int(repeat), loop_output(case.name, text))
         elif pending is not None:
             words = text.split()
             counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-            yield trial(case, int(repeat), release, pending[2], counts)
+            yield trial(case, int(repeat), release, pending[2], counts, flag)
             pending = None
     if pending is not None:
-        yield trial(pending[0], pending[1], release, pending[2], {})
+        yield trial(pending[0], pending[1], release, pending[2], {}, flag)
 
 
 def loop_output(name: str, text: str) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def loop_output(name: str, text: str) -> dict[str, Any]:
 
 
 def trial(
-    case: Case, repeat: int, release: str, raw: dict[str, Any], counts: dict[str, int]
+    case: Case, repeat: int, release: str, raw: dict[str, Any], counts: dict[str, int], flag: str
 ) -> Trial:
     """Return the record. What a module counted for all workers together is a list of one."""
     which = "window" if case.timed else "counted"
@@ -115,7 +118,7 @@ def trial(
     return Trial(
         spec=case.spec(repeat, release),
         status=Status.OK,
-        flags=("emulated",),
+        flags=(flag,),
         worker=worker,
         writer=writer if raw["writer"] else {},
     )
