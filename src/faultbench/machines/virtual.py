@@ -57,6 +57,10 @@ class VirtualMachine:
                 "CPUs and no scheduler; use fewer, or another machine (`faultbench machines`)"
             )
 
+    def figures(self) -> dict[str, int]:
+        """Return the engine's FIGURES."""
+        return self.description.figures()
+
     def topology(self) -> Topology:
         """Return the CPUs, for ``--pin``; numbered by place."""
         d = self.description
@@ -73,7 +77,7 @@ class VirtualMachine:
         spec = job.spec
         raw = request(job, engine.CONSTANTS)
         raw["cpus"] = list(job.cpus) or list(self.topology().place(spec.pin, spec.tasks))
-        raw["machine"] = self.description.figures()
+        raw["machine"] = self.figures()
         raw["lines"] = TOP_LINES if job.options.get("lines", True) else 0
         raw["log"] = LOG_MAX if job.options.get("trace") else 0
         try:

@@ -1,0 +1,45 @@
+"""``python -m faultbench.validation [-o FILE]``: run every case, write the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from faultbench.validation import cases, page
+
+
+def one(job: tuple[int, int, int, str]) -> float:
+    """Return one simulated rate; `job` is case, series, threads, variant."""
+    case, series, threads, variant = job
+    return cases.CASES[case].series[series].simulate(threads, cases.VARIANTS[variant])
+
+
+def main() -> None:
+    """Run the cases side by side, one simulation a process, and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m faultbench.validation", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/validation.md"))
+    target = parser.parse_args().output
+    jobs = [
+        (c, s, threads, variant)
+        for c, case in enumerate(cases.CASES)
+        for s in range(len(case.series))
+        for threads in case.threads
+        for variant in cases.VARIANTS
+    ]
+    with ProcessPoolExecutor() as pool:
+        rates = dict(zip(jobs, pool.map(one, jobs), strict=True))
+        fair = {
+            "240 writers that map and unmap": pool.submit(cases.writer_fairness, 240).result(),
+            "240 writers in a bare loop": pool.submit(cases.loop_fairness, 240).result(),
+        }
+    try:
+        target.write_text(page.render(rates, fair), encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"faultbench.validation: {target}: {error.strerror}")
+    print(f"wrote {target}: {len(rates)} simulations")
+
+
+if __name__ == "__main__":
+    main()

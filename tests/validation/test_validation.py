@@ -1,0 +1,61 @@
+"""Shapes that were published must come out of the model; what it cannot decide must say so."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("faultbench._virtual")
+
+from faultbench.validation import cases, page
+
+
+def test_readers_of_a_rwsem_stay_flat_from_two_threads_on():
+    rate = cases.CASES[1].series[0].simulate
+    one, two, many = (rate(n, {}) for n in (1, 2, 56))
+    assert two < 0.85 * one
+    assert 0.6 * two < many < 1.2 * two
+
+
+def test_without_flight_time_the_second_reader_would_cost_nothing():
+    rate = cases.CASES[1].series[0].simulate
+    assert rate(2, {"in_flight": 0}) > rate(1, {"in_flight": 0})
+
+
+def test_anonymous_faults_in_one_vma_reach_a_plateau():
+    rate = cases.CASES[0].series[0].simulate
+    rates = {n: rate(n, {}) for n in (1, 4, 12, 48)}
+    assert rates[4] > 3 * rates[1]
+    assert rates[12] > rates[48] > 3 * rates[1]
+
+
+def test_no_writer_of_240_starves():
+    spread = cases.writer_fairness(240)
+    assert spread["fewest"] > 0.5 * spread["mean"]
+    assert spread["most"] < 2 * spread["mean"]
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ([0.2, 0.3], "gain"),
+        ([-0.2, -0.3], "loss"),
+        ([-0.2, 0.3], "flips"),
+        ([0.02, 0.05], "below 10 %"),
+        ([0.02, 0.4], "sign only"),
+    ],
+)
+def test_verdicts(gains, said):
+    assert said in page.verdict(gains)
+
+
+def test_page_has_every_case_and_the_disclaimer():
+    rates = {
+        (c, s, n, v): 1000.0 + n
+        for c, case in enumerate(cases.CASES)
+        for s in range(len(case.series))
+        for n in case.threads
+        for v in cases.VARIANTS
+    }
+    text = page.render(rates, {"writers": {"fewest": 1.0, "most": 2.0}})
+    assert all(case.title in text for case in cases.CASES)
+    assert "does not claim" in text
