@@ -12,7 +12,7 @@ from typing import Any
 
 from faultbench import __version__, config, costs, host, plan, records, values
 from faultbench.cli import progress
-from faultbench.errors import FaultbenchError, OutputError, UsageError
+from faultbench.errors import FaultbenchError, OutputError, ResourceError, UsageError
 from faultbench.machines import Machine, get_machine
 from faultbench.model import Status, Trial
 from faultbench.runner import Runner
@@ -242,7 +242,11 @@ def _show(
 ) -> None:
     from faultbench.cli import lines, summary
 
-    summary.show(trials, cost)
+    try:
+        summary.show(trials, cost)
+    except (ImportError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "no memory"
+        raise ResourceError(f"no table: {reason}; the results are whole in {output}") from None
     if how.lines:
         lines.show(trials)
     if how.plot and any(trial.status is Status.OK for trial in trials):
