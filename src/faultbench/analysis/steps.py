@@ -6,6 +6,7 @@ much of that they were stalled for a cache line, spinning, or asleep. The record
 window; the residual is what their clocks say beyond the steps.
 """
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -36,6 +37,9 @@ NEXT = {
     "ILOCK or i_es_lock": ("iomap_begin",),
     "journal": ("journal_start", "journal_stop"),
 }
+OTHERS = "all other lines"
+_OTHERS = re.compile(r"\d+ other lines")
+_MCS = re.compile(r"task \d+ mcs.*")
 OUTSIDE = ("refill",)  # not on the faults' clock
 KINDS = ("busy", "stalled", "spinning", "asleep")
 
@@ -126,6 +130,13 @@ def _ledger(
     return Ledger(case, a, b, total, parts, exact=True)
 
 
+def common(name: str) -> str:
+    """Return one name for lines of a kind: which task's queue node it is tells nothing."""
+    if _OTHERS.fullmatch(name):
+        return OTHERS
+    return _MCS.sub("queue nodes of the tasks (mcs)", name)
+
+
 def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
     """Return the lines waited for most on ``path`` at the most workers of each simulated case.
 
@@ -144,7 +155,7 @@ def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
                 {
                     "machine": spec.machine, "kernel": spec.kernel, "handler": spec.handler_label,
                     "vmas": spec.vmas_label, "threads": spec.threads, "writers": spec.writers,
-                    "path": path, "name": str(line["name"]),
+                    "path": path, "trial_id": trial.trial_id, "name": common(str(line["name"])),
                     "wait_ns": float(line["wait_ps"]) / 1000 / faults,
                     "transfers": (float(line["transfers"]) + float(line["fetches"])) / faults,
                 }
@@ -152,10 +163,14 @@ def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
     if not rows:
         return pd.DataFrame()
     keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
-    table = (
-        pd.DataFrame(rows).groupby([*keys, "name"], as_index=False)[["wait_ns", "transfers"]].mean()
-    )
+    figures = ["wait_ns", "transfers"]
+    # Lines of one kind add up within a trial; the mean is over the repeats of a case.
+    each = pd.DataFrame(rows).groupby([*keys, "trial_id", "name"], as_index=False)[figures].sum()
+    repeats = each.groupby(keys)["trial_id"].transform("nunique")
+    each[figures] = each[figures].div(repeats, axis=0)
+    table = each.groupby([*keys, "name"], as_index=False)[figures].sum()
     most = table.groupby(keys[:-1])["threads"].transform("max")
+    table["rest"] = table["name"] == OTHERS
     return table[table["threads"] == most].sort_values(
-        [*keys, "wait_ns"], ascending=[True] * len(keys) + [False], ignore_index=True
+        [*keys, "rest", "wait_ns"], ascending=[*[True] * len(keys), True, False], ignore_index=True
     )

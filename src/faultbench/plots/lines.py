@@ -25,7 +25,8 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
         axes = made.subplots(rows, columns, squeeze=False).ravel()
         for ax, (values, part) in zip(axes, groups, strict=False):
             where = dict(zip(keys, values, strict=True))
-            top = part.head(TOP)
+            top = part[~part["rest"]].head(TOP - 1)
+            top = pd.concat([top, part[part["rest"]]])
             at = range(len(top))
             ax.barh(at, top["wait_ns"], 0.7, color=style.PATH_LINES["direct"].colour)
             for y, (ns, moved) in enumerate(zip(top["wait_ns"], top["transfers"], strict=True)):

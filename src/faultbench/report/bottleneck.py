@@ -75,7 +75,10 @@ def _simulated(trials: Sequence[Trial]) -> list[str]:
     keys = ["machine", "handler", "vmas", "writers", "threads"]
     for values, rows in table.groupby(keys, sort=False):
         where = dict(zip(keys, values, strict=True))
-        top = rows.sort_values("wait_ns", ascending=False).iloc[0]
+        named = rows[~rows["rest"]].sort_values("wait_ns", ascending=False)
+        if named.empty or named["wait_ns"].iloc[0] <= 0:
+            continue
+        top = named.iloc[0]
         share = top["wait_ns"] / max(float(rows["wait_ns"].sum()), 1e-9)
         name = in_words({k: where[k] for k in ("handler", "vmas", "writers", "threads")})
         found.append(

@@ -1,0 +1,94 @@
+"""Speed and honesty of the analysis: 10,000 trials, default figures, A/A claims, coverage.
+
+Goals (issue 5): compare and report on 10,000 trials within 10 s and 1 GB on one CPU, plot of a
+default sweep within 3 s; at most 5 % of A/A comparisons claim a difference, intervals cover at
+least 93 %. Each command runs in a process of its own, as a user runs it; ``cpu_s`` is CPU time,
+which other programs disturb least.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.analysis.files import sweep_file, sweep_trials, write
+
+from faultbench.analysis import stats
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """10,000 trials: 2 paths x 6 repeats x 833 cases of many threads, handlers, writers."""
+    path = tmp_path_factory.mktemp("large") / "large.jsonl"
+    threads = tuple(range(1, 27))
+    trials = sweep_trials(
+        threads=threads, handlers=("device-dax", "ext4", "xfs", "driver", "nop"),
+        writers=(0, 1, 2, 3), vmas=("private", "shared"), repeats=6, cpus=99,
+    )  # fmt: skip
+    return write(path, (t for _, t in zip(range(10_000), trials, strict=False)))
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory):
+    return sweep_file(tmp_path_factory.mktemp("default") / "default.jsonl")
+
+
+def command(benchmark, *args, rounds=2):
+    """Run a command to its end on one CPU and record CPU seconds and peak memory."""
+    spent, peak = [], []
+    cpu = min(os.sched_getaffinity(0))
+
+    def run():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "faultbench", *map(str, args)],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        )  # fmt: skip
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        peak.append(after.ru_maxrss / 1024)
+
+    benchmark.pedantic(run, rounds=rounds, iterations=1)
+    benchmark.extra_info["cpu_s"] = round(min(spent), 2)
+    benchmark.extra_info["peak_mib"] = round(max(peak))
+
+
+def test_compare_10000_trials(benchmark, large):
+    command(benchmark, "compare", large, "--by", "path", "--format", "json")
+
+
+def test_report_10000_trials(benchmark, large, tmp_path):
+    command(benchmark, "report", large, "-o", tmp_path / "r.html")
+
+
+def test_plot_of_a_default_sweep(benchmark, default, tmp_path):
+    command(benchmark, "plot", default, "-o", tmp_path / "p", rounds=3)
+
+
+@pytest.mark.parametrize("repeats", [6, 8, 12])
+def test_aa_claims_and_coverage(benchmark, repeats):
+    """4000 cases of a machine that drifts and has heavy tails, nothing changed between A and B."""
+    rng = np.random.default_rng(repeats)
+    shape = (4000, repeats)
+    drift = np.cumsum(rng.normal(0, 0.03, shape), axis=1)
+    a = 1e6 * np.exp(drift + 0.05 * rng.standard_t(3, shape))
+    b = 1e6 * np.exp(drift + 0.05 * rng.standard_t(3, shape))
+    pool = np.concatenate([stats.aa_differences(a).ravel(), stats.aa_differences(b).ravel()])
+    floor = np.full(len(a), stats.noise_floor(pool, repeats))
+    ratios = benchmark.pedantic(stats.paired_ratios, (a, b), rounds=2, iterations=1)
+    claimed = np.isin(stats.verdicts(ratios, floor, repeats, repeats), [stats.FASTER, stats.SLOWER])
+    m = stats.medians(100 + rng.standard_t(3, shape))
+    benchmark.extra_info["aa_claims_pct"] = round(100 * claimed.mean(), 2)
+    benchmark.extra_info["ratio_coverage_pct"] = round(
+        100 * ((ratios.low <= 1) & (ratios.high >= 1)).mean(), 2
+    )
+    benchmark.extra_info["median_coverage_pct"] = round(
+        100 * ((m.low <= 100) & (m.high >= 100)).mean(), 2
+    )
+    assert claimed.mean() <= 0.05
