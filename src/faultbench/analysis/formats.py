@@ -10,7 +10,7 @@ import pandas as pd
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import JSON_KEYS, Comparison
-from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, describe, is_virtual
+from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, is_virtual, names_of
 
 UNITS = {WALL: "faults/sec", CPU: "faults/cpu"}
 
@@ -51,11 +51,11 @@ def rows(wall: Comparison, cpu: Comparison | None = None) -> list[tuple[str, ...
     stable one.
     """
     other = _cpu_ratios(wall, cpu)
-    keys = wall.table[[*wall.keys, "a", "b"]]
+    names = names_of(wall.table[wall.keys])
     several = len(wall.table[["a", "b"]].drop_duplicates()) > 1
     found: list[tuple[str, ...]] = []
     for i, row in enumerate(wall.table.to_dict("records")):
-        name = describe(keys, i, ignore=("a", "b"))
+        name = names[i]
         if several:
             name = f"{row['b']} over {row['a']}: {name}"
         found.append(

@@ -142,7 +142,7 @@ def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
     return [
         c
         for c in keys.columns
-        if c not in ignore and len({str(v) for v in keys[c]} - {"-", ""}) > 1
+        if c not in ignore and len({str(v) for v in keys[c].unique()} - {"-", ""}) > 1
     ]
 
 
@@ -152,6 +152,15 @@ def describe(keys: pd.DataFrame, row: int = 0, ignore: Sequence[str] = ()) -> st
     if len(keys) == 1 or not shown:
         shown = [c for c in ("handler", "order", "vmas", "writers", "threads") if c in keys.columns]
     return in_words({c: keys[c].iloc[row] for c in shown})
+
+
+def names_of(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
+    """Return ``describe`` of every case; what differs is found once."""
+    shown = telling(keys, ignore)
+    if len(keys) <= 1 or not shown:
+        return [describe(keys, i, ignore) for i in range(len(keys))]
+    columns = [keys[c].tolist() for c in shown]
+    return [in_words(dict(zip(shown, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def in_words(values: Mapping[str, object]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import JSON_KEYS, Comparison
-from faultbench.analysis.frame import CPU, WALL, describe
+from faultbench.analysis.frame import CPU, WALL, names_of
 from faultbench.errors import DataError, UsageError
 
 EXIT_CODE = 3
@@ -102,9 +102,11 @@ def broken(rule: Rule, comparison: Comparison) -> tuple[list[str], list[str]]:
     if table.empty:
         raise DataError(f"--fail-if {rule.text!r}: no case matches, so nothing was tested")
     bad, mute = [], []
-    names = comparison.table[comparison.keys]
+    names = dict(
+        zip(comparison.table.index, names_of(comparison.table[comparison.keys]), strict=True)
+    )
     for index, row in table.iterrows():
-        name = describe(names, names.index.get_loc(index))  # type: ignore[arg-type]
+        name = names[index]
         key = "delta_median_pct" if rule.rate else rule.metric
         value = row[key]
         if rule.metric != "verdict" and not math.isfinite(value):

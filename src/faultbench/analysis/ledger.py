@@ -88,8 +88,12 @@ class Differences:
         return tuple(changes.get(k, v) for k, v in zip(self.keys, case, strict=True))
 
 
-def on_threads(df: pd.DataFrame, a: str = "retry", b: str = "direct") -> list[Ledger]:
+def on_threads(
+    df: pd.DataFrame, a: str = "retry", b: str = "direct", most: int = 12
+) -> list[Ledger]:
     """Return ledgers of measured cases from ablation and counters; ``df`` holds checked trials.
+
+    Those of the ``most`` cases that differ most.
 
     The detour alone is the difference of the same fault with one worker and no writer; where
     ``abort`` and ``mmap-lock`` were measured too, it is told apart further. Waiting is the counter
@@ -100,11 +104,14 @@ def on_threads(df: pd.DataFrame, a: str = "retry", b: str = "direct") -> list[Le
     if df.empty or df["mmap_lock_read_wait_ns"].isna().all():
         return []
     found = Differences(fault_ns(df))
-    ledgers = []
+    totals = []
     for case, values in found.cases.get(a, ()):
         total = found.of(a, b, case)
-        if total is None or np.isfinite(total).sum() < 2:
-            continue
+        if total is not None and np.isfinite(total).sum() >= 2:
+            totals.append((abs(float(np.nanmedian(total))), case, values, total))
+    totals.sort(key=lambda entry: -entry[0])
+    ledgers = []
+    for _, case, values, total in totals[:most]:
         parts = [*_detour(found, case, a, b), *_waiting(found, case, a, b)]
         made = _part("measured difference", total, "paired blocks")
         ledgers.append(Ledger(values, a, b, made, parts, exact=False))

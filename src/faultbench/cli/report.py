@@ -9,8 +9,9 @@ import typer
 
 if TYPE_CHECKING:
     from faultbench.cli._results import Loaded
+    from faultbench.report.facts import Facts
 
-MOST_PANELS = 16
+MOST_PANELS = 8
 
 
 class Format(StrEnum):
@@ -50,19 +51,28 @@ def report(
             return
     else:
         with tempfile.TemporaryDirectory(prefix="faultbench-") as folder:
-            text = page.render(said, _figures(loaded, Path(folder)))
+            text = page.render(said, _figures(loaded, said, Path(folder)))
     target = out if out is not None else file.with_suffix(".html")
     with replacing(target) as stream:
         stream.write(text)
     say(f"wrote {target}")
 
 
-def _figures(loaded: "Loaded", folder: Path) -> list[Path]:
+def _figures(loaded: "Loaded", said: "Facts", folder: Path) -> list[Path]:
     from dataclasses import replace
 
     from faultbench.cli._results import context_of
     from faultbench.plots import sweep_figures
+    from faultbench.plots.facets import line_column
 
-    context = replace(context_of(loaded), formats=("svg",), most_panels=MOST_PANELS)
+    by = line_column(loaded.df)
+    compared = next((wall for way, wall, _ in said.comparisons if way == by), None)
+    context = replace(
+        context_of(loaded),
+        formats=("svg",),
+        most_panels=MOST_PANELS,
+        compared=compared,
+        ledgers=said.ledgers,
+    )
     trials = loaded.results.trials
     return sweep_figures(loaded.df, folder / "report", trials=trials, context=context)

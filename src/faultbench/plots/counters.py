@@ -117,6 +117,8 @@ def _bar(axes: Sequence[Axes], at: float, name: str, events: "pd.Series[float]")
     left = 0.0
     for counter, _, colour, hatch in style.EVENTS:
         share = float(np.nan_to_num(events[counter]))
+        if share == 0:
+            continue
         axes[0].barh(
             at, share, 0.78, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4
         )
@@ -128,7 +130,8 @@ def _bar(axes: Sequence[Axes], at: float, name: str, events: "pd.Series[float]")
     ):
         if not np.isfinite(value):
             continue
-        ax.barh(at, value, 0.78, color=look.colour, alpha=0.85)
+        if value > 0:
+            ax.barh(at, value, 0.78, color=look.colour, alpha=0.85)
         ax.annotate(
             form.format(value), (value, at), xytext=(3, 0), textcoords="offset points",
             va="center", fontsize=7.5,

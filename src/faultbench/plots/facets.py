@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from faultbench.analysis.compare import Comparison
 from faultbench.analysis.frame import (
     PATHS,
     in_words,
@@ -15,6 +16,7 @@ from faultbench.analysis.frame import (
     natural,
     telling,
 )
+from faultbench.analysis.ledger import Ledger
 
 SHARES = ("vmas", "files", "mms")
 
@@ -32,6 +34,8 @@ class Context:
     notes: Sequence[str] = ()
     formats: Sequence[str] = ("png", "svg")
     most_panels: int | None = None
+    compared: Comparison | None = None
+    ledgers: Sequence[Ledger] | None = None
 
 
 @dataclass(frozen=True)

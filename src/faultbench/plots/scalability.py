@@ -35,7 +35,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
     """Write the scalability figures of checked trials and return their paths."""
     column = line_column(df)
     try:
-        compared: Comparison | None = by_column(df, column, metric)
+        compared: Comparison | None = context.compared or by_column(df, column, metric)
     except DataError:
         compared = None  # one path only: rates without a ratio
     table = spread(compared.table) if compared else None

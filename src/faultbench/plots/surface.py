@@ -37,9 +37,9 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
             "sweep e.g. --threads 1,2,4 --writers 0,1,2"
         )
     column = line_column(df)
-    table = spread(by_column(df, column, metric).table)
+    table = spread((context.compared or by_column(df, column, metric)).table)
     flat = spread(df).assign(writers="-")
-    panels = list(facets(flat, column))
+    panels = list(facets(flat, column))[: context.most_panels and 4]
     first, last = table["a"].iloc[0], table["b"].iloc[-1]
     table = table[table["b"] == last]
     columns = min(3, len(panels))

@@ -13,9 +13,9 @@ from faultbench.analysis.frame import (
     CPU,
     WALL,
     checked,
-    describe,
     is_virtual,
     key_columns,
+    names_of,
 )
 from faultbench.analysis.ledger import Ledger, on_threads
 from faultbench.errors import DataError
@@ -152,12 +152,13 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
     )
     columns = ["_rate", "_cpu", "_reads", "_parks", "_back", "_low", "_mean", "_high"]
     table = per.groupby(keys, sort=False, dropna=False)[columns].median().reset_index()
+    names = names_of(table[keys])
     rows: list[tuple[str, ...]] = []
     for i, row in enumerate(table.head(MOST_ROWS).to_dict("records")):
         unfair = row["_high"] / 2 > row["_low"]  # locktorture's rule
         rows.append(
             (
-                describe(table[keys], i),
+                names[i],
                 _number(row["_rate"], "{:,.0f}"),
                 _number(row["_cpu"], "{:.0f}"),
                 _number(row["_reads"], "{:.3f}"),
