@@ -5,6 +5,27 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from _core.trial cimport *
 
+cdef extern from *:
+    """
+    #ifdef FB_ACCESS_LOG
+    #define fb_accesses() fb_single_log
+    #define fb_accesses_begin() (void)(fb_single_log_nr = 0)
+    static uint32_t fb_accesses_end(void) { uint32_t n = fb_single_log_nr; fb_single_log_nr = FB_ACCESS_LOG; return n; }
+    #else
+    struct fb_access { const void *p; uint32_t rmw; };
+    #define fb_accesses() ((struct fb_access *)NULL)
+    #define fb_accesses_begin() (void)0
+    #define fb_accesses_end() 0u
+    #endif
+    """
+    cdef struct fb_access:
+        const void *p
+        uint32_t rmw
+    fb_access *fb_accesses() nogil
+    void fb_accesses_begin() nogil
+    uint32_t fb_accesses_end() nogil
+
+
 cdef dict _counters(const fb_counters *c):
     cdef int k
     return {fb_counter_names()[k].decode(): (<const uint64_t *>c)[k] for k in range(fb_counter_count())
@@ -32,23 +53,33 @@ cdef class Probe:
             raise ValueError(f"task {task}: there are {self.s.nr}")
         return &self.s.workers[task]
 
+    cdef tuple _name(self, const void *p):
+        cdef const fb_arena_label *found = fb_arena_find(&self.s.arena, fb_arena_off(&self.s.arena, p))
+        if found == NULL:
+            return "", ""
+        return found.kind.decode() + (f" {found.index}" if found.index >= 0 else ""), found.field.decode()
+
     def slice(self, int task=0) -> tuple:
         """Return (first byte, bytes of an entry, entries) of a worker's slice."""
         cdef fb_worker *w = self._task(task)
         return w.base, 1 << self.s.t.entry_shift, w.entries
 
     def fault(self, address: int, write: bool = True, task: int = 0) -> dict:
-        """Fault once; return done, outcome, counters (what changed) and, for task 0 of a checked build, sequence."""
+        """Fault once; return done, outcome, counters (what changed), for task 0 the sequence of steps and lock operations
+        and, on ``_single``, accesses: [store or rmw, object, field] of every write to a shared word."""
         cdef fb_worker *w = self._task(task)
         cdef uint64_t at = address
         cdef bint is_write = write
         cdef bint done
+        cdef uint32_t writes, i
         before = _counters(&w.c)
         w.trace_nr = 0
         w.trace_on = w.trace_max != 0
         fb_rcu_online(w.me)
         with nogil:
+            fb_accesses_begin()
             done = do_user_addr_fault(w, w.mm, at, is_write)
+            writes = fb_accesses_end()
         fb_rcu_offline(w.me)
         w.trace_on = 0
         after = _counters(&w.c)
@@ -57,6 +88,8 @@ cdef class Probe:
             "outcome": ("direct", "retried", "aborted", "missed")[w.outcome],
             "counters": {k: v - before.get(k, 0) for k, v in after.items() if v != before.get(k, 0)},
             "sequence": trace_out(&self.s, w),
+            "accesses": [["rmw" if fb_accesses()[i].rmw else "store", *self._name(fb_accesses()[i].p)]
+                         for i in range(writes)],
         }
 
     def refill(self, task: int = 0) -> int:

@@ -13,7 +13,7 @@ from faultbench import _checked, _single, _threads
 from tests.core.specs import ACCESSES, HANDLERS, MAPS, ORDERS, spec, totals
 
 KERNELS = ["v6.3", "v6.4", "v6.5", "next-202308", "v6.6", "v6.12", "v6.13", "v6.15", "v6.16"]
-# M mmap_lock only, A abort, R retry, V done under the VMA lock, m: V if vm_ops has map_pages, else R
+# M mmap_lock only, A abort, R retry, V under the VMA lock, m: V if vm_ops has map_pages, else R
 #                    v6.3 v6.4 v6.5 next v6.6 6.12 6.13 6.15 6.16
 TABLE = {
     "huge create":     "M    A    A    R    V    V    V    V    V",
@@ -136,7 +136,7 @@ TIMES = {"window_ns", "start_ns", "end_ns", "cpu_ns", "refill_ns", "mmap_lock_re
 
 
 def test_the_seam_is_clean() -> None:
-    """The same faults over the machine whose shared words nothing but the seam can reach: same counters."""
+    """The same faults where nothing but the seam reaches a shared word: same counters."""
     for kernel in ("v6.5", "next-202308", "v6.12", "v6.16"):
         for combination in COMBINATIONS:
             if not exists(*combination):

@@ -34,15 +34,36 @@ FB_INLINE void *fb_single_shadow(const void *p)
 	return (char *)(uintptr_t)p + fb_single_delta;
 }
 
+/* What a probe may ask for: the stores and read-modify-writes of one fault, in order (kernel-reference §6.5 counts them). */
+#define FB_ACCESS_LOG 4096
+struct fb_access {
+	const void *p;
+	uint32_t rmw;
+};
+static struct fb_access fb_single_log[FB_ACCESS_LOG];
+static uint32_t fb_single_log_nr = FB_ACCESS_LOG;	/* full: nothing is noted */
+
+FB_INLINE void fb_single_note(const void *p, uint32_t rmw)
+{
+	if (fb_single_log_nr < FB_ACCESS_LOG)
+		fb_single_log[fb_single_log_nr++] = (struct fb_access){p, rmw};
+}
+
 #define FB_DEFINE_ATOMICS(W)											\
 	FB_INLINE uint##W##_t *fb_at_u##W(const uint##W##_t *p) { return (uint##W##_t *)fb_single_shadow(p); }	\
 	FB_INLINE uint##W##_t fb_load_u##W(const uint##W##_t *p, int mo) { return (void)mo, *fb_at_u##W(p); }	\
-	FB_INLINE void fb_store_u##W(uint##W##_t *p, uint##W##_t v, int mo) { (void)mo, *fb_at_u##W(p) = v; }	\
+	FB_INLINE void fb_store_u##W(uint##W##_t *p, uint##W##_t v, int mo)					\
+	{													\
+		(void)mo;											\
+		fb_single_note(p, 0);										\
+		*fb_at_u##W(p) = v;										\
+	}													\
 	FB_INLINE uint##W##_t fb_xchg_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
 	{													\
 		uint##W##_t old = fb_load_u##W(p, mo);								\
 														\
-		fb_store_u##W(p, v, mo);									\
+		fb_single_note(p, 1);										\
+		*fb_at_u##W(p) = v;										\
 		return old;											\
 	}													\
 	FB_INLINE uint##W##_t fb_fetch_add_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
@@ -62,8 +83,9 @@ FB_INLINE void *fb_single_shadow(const void *p)
 		uint##W##_t old = fb_load_u##W(p, mo);								\
 		bool same = old == *expected;									\
 														\
+		fb_single_note(p, 1);										\
 		if (same)											\
-			fb_store_u##W(p, v, mo);								\
+			*fb_at_u##W(p) = v;									\
 		*expected = old;										\
 		return same;											\
 	}													\
