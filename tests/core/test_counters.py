@@ -149,7 +149,7 @@ def test_the_seam_is_clean() -> None:
 
 
 def test_the_first_fault_of_a_gib_is_offered_as_a_pud() -> None:
-    """§5.2: with no PUD entry ->huge_fault gets order 18 first; and in retry it bounces there, once."""
+    """§5.2: with no PUD entry ->huge_fault gets order 18 first."""
     for kernel, under in (("v6.6", "calls_under_vma"), ("next-202308", "calls_under_mmap")):
         got = totals(_single.run_trial(spec(kernel, "ext4", faults=16)))
         assert (got["calls_pud"], got["calls_pmd"], got["vma_lock_retry"] in (0, 16)) == (
@@ -164,7 +164,7 @@ def test_the_first_fault_of_a_gib_is_offered_as_a_pud() -> None:
 def test_fallback_ranges_become_pte_faults_that_ext4_sends_back() -> None:
     given = spec("v6.6", "ext4", fallback_ppm=1_000_000, faults=16)
     got = totals(_single.run_trial(given))
-    # Each is tried as a PMD under the VMA lock, sent back by do_fault, and tried again under mmap_lock.
+    # Each is tried as a PMD under the VMA lock, sent back by do_fault, tried again.
     assert (got["fallbacks"], got["calls_pmd"], got["calls_pte"]) == (32, 32, 16)
     assert (got["vma_lock_retry"], got["pte_installs"], got["pmd_installs"]) == (16, 16, 0)
     got = totals(_single.run_trial({**given, "rules": spec("v6.12")["rules"], "handler": 2}))

@@ -1,4 +1,4 @@
-"""What one steady-state fault writes: the table of kernel-reference §6.5, counted on the single machine."""
+"""What one steady-state fault writes: kernel-reference §6.5, counted on the single machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every mutant of mm/ is caught, by a checker that this table names, in the configuration that kills it.
+"""Every mutant of mm/ is caught, by a checker that this table names, in its killing configuration.
 
-A mutant may also hang or crash its process, so each try has one of its own; that is not being caught.
+A mutant may also hang or crash its process, so each try has one of its own; that does not count.
 """
 
 from __future__ import annotations
