@@ -13,7 +13,7 @@ from _core.machine.simapi cimport (
     fbv_release, fbv_report_cpu, fbv_report_lines, fbv_report_log, fbv_report_steps)
 from _core.sync.arena cimport fb_arena, fb_arena_find, fb_arena_label
 
-from _core.trial cimport make_constants, make_latency_edges, run_trial_reported
+from _core.trial cimport fb_step_names, make_constants, make_latency_edges, run_trial_reported
 
 include "machine/patterns.pxi"
 
@@ -37,6 +37,8 @@ STEPS = {name[5:].lower(): code for name, code in CONSTANTS.items()
          if name.startswith("STEP_") and name != "STEP_COUNT"}
 if CONSTANTS["STEP_COUNT"] > FBV_STEPS:
     raise ImportError("machine/simapi.h: FBV_STEPS is too small")
+
+STEP_NAMES = [fb_step_names()[_code].decode() for _code in range(CONSTANTS["STEP_COUNT"])]
 
 cdef bint _busy = False
 cdef bint _logging = False

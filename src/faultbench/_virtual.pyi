@@ -3,6 +3,7 @@ from typing import Any
 ABI: int
 CONSTANTS: dict[str, int]
 STEPS: dict[str, int]
+STEP_NAMES: list[str]
 FIGURES: tuple[str, ...]
 PATTERNS: tuple[str, ...]
 LOG_TYPES: tuple[str, ...]

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("faultbench.cli.fit", "fit"),
     "export": ("faultbench.cli.export", "export"),
     "import": ("faultbench.cli.import_", "import_"),
+    "explain": ("faultbench.cli.explain", "explain"),
     "machines": ("faultbench.cli.machines", "machines"),
     "audit": ("faultbench.cli.audit", "audit"),
     "lab": ("faultbench.cli.lab", "lab"),
