@@ -17,7 +17,7 @@ LAYERS = {
     "machines": 3, "child": 4, "executor": 4, "disturbance": 4,
     "table": 3, "wis": 4, "importing": 5, "timeline": 5,
     "values": 3, "config": 4, "plan": 5, "runner": 5,
-    "analysis": 5, "plots": 6, "report": 7, "lab": 7, "cli": 9,
+    "analysis": 5, "audit": 5, "plots": 6, "report": 7, "lab": 7, "validation": 8, "cli": 9,
 }  # fmt: skip
 
 

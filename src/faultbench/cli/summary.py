@@ -121,7 +121,8 @@ def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
         if _same(part, axis):
             words += [f"{axis} {value}" for value in set(part[axis]) - {"-"}]
     if _same(good, "kernel"):
-        words.append(f"locks of {first['kernel']}")
+        of = "kernel" if first["machine"] == "kernel" else "locks of"
+        words.append(f"{of} {first['kernel']}")
     if _same(part, "set") and first["set"]:
         words.append(str(first["set"]))
     return ", ".join(words)
@@ -143,7 +144,9 @@ def _section(
     from rich.text import Text
 
     columns = {axis: Column(("", AXES[axis])) for axis in axes}
-    ways = [w for w in WAYS if part[w].nunique() > 1] or ["path"]
+    ways = [w for w in WAYS if part[w].nunique() > 1]
+    if not ways and set(part["path"]) != {"-"}:
+        ways = ["path"]
     columns |= {way: Column(("", way), right=False) for way in ways}
     columns["cpu"] = Column(("CPU ns", "/fault"))
     columns["reads"] = Column(("mmap_lock", "reads /k"))
