@@ -85,18 +85,17 @@ def test_a_bit_flip_at_every_byte_is_found(written):
     whole = written.read_bytes()
     good = records.read(written)
     for at in range(len(whole)):
-        for bit in (0, 3, 7):
-            flipped = bytearray(whole)
-            flipped[at] ^= 1 << bit
-            written.write_bytes(flipped)
-            try:
-                results = records.read(written)
-            except DataError:
-                continue
-            # Only the newline at the end may go unnoticed as an error: the line is then torn.
-            assert at == len(whole) - 1
-            assert results.notes
-            assert results.trials == good.trials[:-1]
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << at % 8
+        written.write_bytes(flipped)
+        try:
+            results = records.read(written)
+        except DataError:
+            continue
+        # Only the newline at the end may go unnoticed as an error: the line is then torn.
+        assert at == len(whole) - 1
+        assert results.notes
+        assert results.trials == good.trials[:-1]
 
 
 @settings(max_examples=300)
