@@ -92,3 +92,44 @@ def test_aa_claims_and_coverage(benchmark, repeats):
         100 * ((m.low <= 100) & (m.high >= 100)).mean(), 2
     )
     assert claimed.mean() <= 0.05
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_real_aa_claims(benchmark, tmp_path, threads):
+    """The rule on this machine: one path, 600 real trials in a row, called A B B A afterwards.
+
+    ``extra_info`` shows claims; the least number of repeats (6) makes 50 comparisons.
+    """
+    from faultbench import records, table
+
+    file = tmp_path / "aa.jsonl"
+
+    def run():
+        file.unlink(missing_ok=True)
+        subprocess.run(
+            [sys.executable, "-m", "faultbench", "sweep", "--path", "direct", "--handler",
+             "device-dax", "--vmas", "private", "--writers", "0", "--threads", str(threads),
+             "--repeats", "600", "--duration", "10ms", "--warmup", "2ms", "--no-plot",
+             "-o", str(file)],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    benchmark.pedantic(run, rounds=1, iterations=1)
+    df = table.frame(records.read(file).trials)
+    df = df[df["status"] == "ok"]
+    for metric in ("faults_per_s", "faults_per_cpu_s"):
+        rates = df[metric].to_numpy(dtype=float)
+        blocks = rates[: rates.size // 4 * 4].reshape(-1, 4)
+        a = blocks[:, [0, 3]].reshape(-1)  # A . . A
+        b = blocks[:, [1, 2]].reshape(-1)  # . B B .
+        usable = a.size // 6 * 6
+        a, b = a[:usable].reshape(-1, 6), b[:usable].reshape(-1, 6)
+        pool = np.concatenate([stats.aa_differences(a).ravel(), stats.aa_differences(b).ravel()])
+        floor = np.full(len(a), stats.noise_floor(pool, 6))
+        ratios = stats.paired_ratios(a, b)
+        claimed = np.isin(stats.verdicts(ratios, floor, 6, 6), [stats.FASTER, stats.SLOWER])
+        benchmark.extra_info[f"{metric}_claims"] = f"{claimed.sum()} of {len(a)}"
+        covered = ((ratios.low <= 1) & (ratios.high >= 1)).mean()
+        benchmark.extra_info[f"{metric}_coverage_pct"] = round(100 * covered, 1)
+        benchmark.extra_info[f"{metric}_floor_pct"] = round(100 * float(floor[0]), 1)
+        assert claimed.mean() <= 0.05
