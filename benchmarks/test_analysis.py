@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tests.analysis.files import sweep_file, sweep_trials, write
 
+from faultbench import records, table
 from faultbench.analysis import stats
 
 ROOT = Path(__file__).parent.parent
@@ -100,8 +101,6 @@ def test_real_aa_claims(benchmark, tmp_path, threads):
 
     ``extra_info`` shows claims; the least number of repeats (6) makes 50 comparisons.
     """
-    from faultbench import records, table
-
     file = tmp_path / "aa.jsonl"
 
     def run():

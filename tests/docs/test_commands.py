@@ -1,7 +1,7 @@
 """Every command in the documentation is run: a page that lies is a failing test.
 
-All ``sh`` blocks of a page run in order, in one empty folder, by ``sh -e``. A block that cannot run everywhere is
-preceded by a line ``<!-- not run: reason -->``.
+All ``sh`` blocks of a page run in order, in one empty folder, by ``sh -e``. A block that cannot
+run everywhere is preceded by a line ``<!-- not run: reason -->``.
 """
 
 import os
