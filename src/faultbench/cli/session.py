@@ -263,14 +263,21 @@ def _show(
 
 
 def _plot(trials: list[Trial], output: Path, topology: Topology) -> None:
-    """Draw the default plot; a sweep does not fail because of its picture."""
-    try:
-        from faultbench import plots, table
-        from faultbench.cli._results import context_of_trials
+    """Draw the scalability plot; a sweep does not fail because of its picture.
 
-        frame = table.frame(trials)
-        context = context_of_trials(frame, len(topology.cpus))
-        made = plots.sweep_figures(frame, output.with_suffix(""), trials=trials, context=context)
-        say("plots: " + " ".join(str(path) for path in made if path.suffix == ".png"))
+    The other figures take longer than a hundred trials may: `faultbench plot` draws them.
+    """
+    try:
+        from faultbench import table
+        from faultbench.analysis.frame import checked
+        from faultbench.cli._results import context_of_trials
+        from faultbench.plots import scalability
+
+        kept, _ = checked(table.frame(trials))
+        context = context_of_trials(kept, len(topology.cpus))
+        made = scalability.draw(kept, output.with_suffix(""), context)
+        say("plot: " + " ".join(str(path) for path in made if path.suffix == ".png"))
+        say(f"where the faults went, latency, what it cost: faultbench plot {output}")
+        say(f"one page to send: faultbench report {output}")
     except Exception as error:
         say(f"no plot: {type(error).__name__}: {error}; the results are whole in {output}")
