@@ -14,12 +14,13 @@ def _say(text: str) -> None:
 
 
 def lab(
-    action: Annotated[str, typer.Argument(help="fetch, run, check.", metavar="fetch|run|check")],
+    action: Annotated[str, typer.Argument(help="fetch, run, check, plot.", metavar="ACTION")],
     file: Annotated[
-        Path | None, typer.Argument(help="check: the records of an earlier run.")
+        Path | None, typer.Argument(help="check, plot: records of an earlier run.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="run: where the records go.")
+        Path | None,
+        typer.Option("-o", "--output", help="run: where the records go; plot: the prefix."),
     ] = None,
     recorded: Annotated[
         bool, typer.Option("--recorded", help="check: against the shipped counts, without QEMU.")
@@ -47,16 +48,18 @@ def lab(
     """Run the cases on real Debian kernels under QEMU and check the model against them.
 
     fetch downloads the kernels (apt-get download; nothing is installed); run boots them and writes
-    records; check puts kernel beside model and fails where they differ.
+    records; check puts kernel beside model and fails where they differ; plot draws both.
     """
     from faultbench.errors import UsageError
 
-    if action not in ("fetch", "run", "check"):
-        raise UsageError(f"lab {action}: unknown; there are fetch, run, check")
+    if action not in ("fetch", "run", "check", "plot"):
+        raise UsageError(f"lab {action}: unknown; there are fetch, run, check, plot")
     if module is None and (device or symbol):
         raise UsageError("--device and --symbol belong to lab run --module DIR")
     if action == "fetch":
         _fetch()
+    elif action == "plot":
+        _plot(file, output)
     elif action == "check":
         _check(file, recorded=recorded, sequence=sequence, offline=offline)
     elif module is not None:
@@ -112,6 +115,19 @@ def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool) 
         bad = bad or not same
     if bad:
         raise typer.Exit(1)
+
+
+def _plot(file: Path | None, output: Path | None) -> None:
+    from faultbench import records
+    from faultbench.errors import OutputError
+    from faultbench.lab import picture, run
+
+    prefix = output or Path("laboratory")
+    if not prefix.parent.is_dir():
+        raise OutputError(f"{prefix.parent}: no such folder; make it or choose another -o PREFIX")
+    trials = records.read(run.RECORDED if file is None else file).trials
+    for path in picture.draw(trials, picture.load_instructions(), prefix):
+        print(path)
 
 
 def _module(

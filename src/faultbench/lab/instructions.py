@@ -10,9 +10,10 @@ fault passes it once, a fault that is sent back twice.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from faultbench import costs
 from faultbench.enums import Access, Handler
@@ -23,6 +24,7 @@ from faultbench.lab.cases import Case
 from faultbench.lab.run import Say, loop_output
 from faultbench.lab.script import DEVICE_PARAMETERS, PROBE_PARAMETERS, preparation
 
+RECORDED = Path(__file__).parent / "data/instructions.json"
 REPEATS = 5
 PER_NS = 4  # instructions per ns, as costs/default.toml: an estimate
 _ACCESS = (Access.READ, Access.WRITE)
@@ -99,7 +101,27 @@ def _measured(samples: dict[str, list[float]]) -> Iterable[Measured]:
                 yield Measured(handler, access, path, middle[name] - passes * probe, spread)
 
 
-def _value(found: list[Measured], handler: Handler, access: Access, path: FaultPath) -> float:
+def to_json(found: list[Measured], release: str) -> dict[str, Any]:
+    """Return the measurements as JSON."""
+    return {"release": release, "measured": [asdict(m) for m in found]}
+
+
+def from_json(raw: dict[str, Any]) -> list[Measured]:
+    """Inverse of `to_json`."""
+    return [
+        Measured(
+            Handler(m["handler"]),
+            Access(m["access"]),
+            FaultPath(m["path"]),
+            float(m["instructions"]),
+            float(m["spread"]),
+        )
+        for m in raw["measured"]
+    ]
+
+
+def value(found: list[Measured], handler: Handler, access: Access, path: FaultPath) -> float:
+    """Return the instructions per fault of one case."""
     return next(
         m.instructions for m in found if (m.handler, m.access, m.path) == (handler, access, path)
     )
@@ -110,8 +132,8 @@ def table(found: list[Measured]) -> str:
     lines = [f"{'instructions per fault':24}{'direct':>9}{'retry':>9}{'detour':>9}{'spread':>9}"]
     for handler in (Handler.DRIVER, Handler.EXT4):
         for access in _ACCESS:
-            direct = _value(found, handler, access, FaultPath.DIRECT)
-            retry = _value(found, handler, access, FaultPath.RETRY)
+            direct = value(found, handler, access, FaultPath.DIRECT)
+            retry = value(found, handler, access, FaultPath.RETRY)
             spread = max(m.spread for m in found if (m.handler, m.access) == (handler, access))
             lines.append(
                 f"{f'{handler} {access}':24}{direct:9.0f}{retry:9.0f}"

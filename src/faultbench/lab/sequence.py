@@ -53,13 +53,13 @@ _MODELLED = frozenset(_BY_CALLER.values())
 LEFT_OUT = {
     "find_next_iomem_res": (
         "resource_lock",
-        "x86 until 6.14: vmf_insert_pfn_pmd() looks the PAT memory type of the frame up; a global "
-        "rwlock, read",
+        "x86: vmf_insert_pfn_pmd() looks the PAT memory type of the frame up (fs-dax inserts "
+        "folios instead from 6.15); a global rwlock, read",
     ),
     "lookup_memtype": (
         "memtype_lock",
-        "x86 until 6.14: the same look-up; a global spinlock, once per huge fault on memory that "
-        "the kernel does not own",
+        "x86: the same look-up; a global spinlock, once per huge fault on memory that is not "
+        "the kernel's RAM",
     ),
     "__xfs_filemap_fault": (
         "i_flags_lock",
