@@ -1,7 +1,7 @@
 """Broken locks: each bug that ``fb_mut`` can switch on is found, by the tool that is named here.
 
 Found by
-  schedules   seeded schedules of the headers, with store buffers; the failing seed fails again
+  schedules   seeded schedules of the headers over weak memory; the failing seed fails again
   script      the rwsem's rules, step by step
   watchdog    real threads that do not end
   bypass      the single machine, whose arena can only be reached through the seam

@@ -60,7 +60,7 @@ def test_more_threads_than_cpus(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_holds_over_schedules(case: str) -> None:
-    """E, H, V, U, D, Q hold over a thousand schedules, x86's store buffers included."""
+    """E, H, V, U, D, Q hold over a thousand schedules, with memory as weak as the orders allow."""
     name, *args = split(case)
     torture(name, "schedules", *args, "ops=20", "rounds=1000")
 

@@ -40,7 +40,7 @@ static uint64_t next;
 static uint64_t make(struct fb_task *me)
 {
 	struct handle *h = fb_pool_alloc(pool, me);
-	uint64_t i;
+	uint64_t i, value;
 
 	if (!h)
 		torture_fail('Q', "the pool is empty: objects leaked");
@@ -50,17 +50,18 @@ static uint64_t make(struct fb_task *me)
 		if (i >= ELEMENTS)
 			torture_fail('Q', "the pool handed out too many objects");
 		fb_store_u64(&h->index, i, FB_RELAXED);
-	} else if (elements[i].value != DEAD) {
+	} else if (GET(elements[i].value) != DEAD) {
 		torture_fail('U', "an element was reused before its grace period");
 	}
-	elements[i].value = torture_random(me) | 1 << 20;
-	elements[i].check = ~elements[i].value;
+	value = torture_random(me) | 1 << 20;
+	SET(elements[i].value, value);
+	SET(elements[i].check, ~value);
 	return (uint64_t)(uintptr_t)h;
 }
 
 static void bury(uint64_t handle, struct fb_task *me)
 {
-	elements[index_of(handle)].value = DEAD;
+	SET(elements[index_of(handle)].value, DEAD);
 	fb_pool_free(pool, (void *)(uintptr_t)handle, me);
 }
 
@@ -69,6 +70,7 @@ static void setup(const struct torture_args *a)
 	if (a->readers + a->writers > 256)
 		torture_fail('F', "too many tasks");
 	next = 0;
+	memset(elements, 0, sizeof(elements));
 	hold = a->hold;
 	memset(pending, 0, sizeof(pending));
 	slots = torture_alloc(SLOTS * sizeof(*slots));
@@ -88,12 +90,12 @@ static void look(struct fb_task *me, uint32_t slot, bool may_sleep)
 	if (!h)
 		return;
 	i = index_of(h);
-	value = elements[i].value;
+	value = GET(elements[i].value);
 	if (may_sleep)
 		fb_schedule(me, 20000);
 	else
 		torture_pause_inside(me, 256);
-	if (value == DEAD || elements[i].value != value || elements[i].check != ~value)
+	if (value == DEAD || GET(elements[i].value) != value || GET(elements[i].check) != ~value)
 		torture_fail('U', "a reader saw an element after its grace period");
 }
 

@@ -57,13 +57,13 @@ static void write_op(struct fb_task *me)
 	torture_of(me)->writes++;
 	/* D: from writer to reader nobody else writes (glibc cannot do that) */
 	if (roll % 4 == 0 && kind != FB_RWSEM_PTHREAD) {
-		uint64_t a = data.a;
+		uint64_t a = GET(data.a);
 
 		torture_leave_write(&inside);
 		fb_any_downgrade_write(sem, kind, me);
 		torture_enter_read(&inside);
 		torture_pause_inside(me, hold ? 4 : 0);
-		if (data.a != a)
+		if (GET(data.a) != a)
 			torture_fail('D', "another writer came in during a downgrade");
 		torture_read(&data, me, hold);
 		torture_leave_read(&inside);

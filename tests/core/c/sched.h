@@ -3,11 +3,9 @@
  * The schedule machine, a test's: all tasks are fibers of one thread, and each use of the seam is a place where another may
  * go on, chosen by a seeded generator. The shipped headers run unchanged, and a failing seed fails again.
  *
- * Memory is x86's (TSO): a store waits in its task's buffer, in order, until chance or a read-modify-write drains it, so a
- * missing Dekker pair is found too. Weaker orders are ThreadSanitizer's business (test_sync_orders.py).
- *
- * A task that spins is not run until the word differs. When nobody can run, the spinners are let go once, for they may wait
- * for more than one word, and then the clock jumps to the next time-out; if nothing has changed after that, it is a deadlock.
+ * What each order allows is in weak.h. A task that spins is not run until the word differs. When nobody can run, the
+ * spinners are let go once, for they may wait for more than one word, and then the clock jumps to the next time-out; if
+ * nothing has changed after that, it is a deadlock.
  */
 #ifndef SCHED_H
 #define SCHED_H
@@ -17,7 +15,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-enum { SCHED_STACK = 64 << 10, SCHED_BUFFER = 4, SCHED_STEPS = 20000000, SCHED_TASKS = 512 };
+enum { SCHED_STACK = 64 << 10, SCHED_BUFFER = 6, SCHED_STEPS = 20000000, SCHED_TASKS = 16 };
 
 struct sched_fiber {
 	ucontext_t context;
@@ -28,14 +26,16 @@ struct sched_fiber {
 	uint64_t old, width, wake;	/* wake: ns of a park's time-out; 0 = none */
 	uint64_t preempted;	/* until this step, if others can run */
 	uint32_t nr;
-	struct { void *p; uint64_t v, width; } buffer[SCHED_BUFFER];	/* stores on their way */
+	struct { char *p; uint64_t v, width; bool release; } buffer[SCHED_BUFFER];	/* stores on their way */
+	uint64_t floor;	/* memory as it was before this commit cannot be seen any more */
+	uint64_t woken;	/* commit at the last fb_unpark of it */
 };
 
 struct sched {
 	struct sched_fiber *fibers, *current;
 	ucontext_t main;
 	struct fb_run *run;
-	uint64_t rng, now, step_ns, steps, changes, stuck_at;
+	uint64_t rng, now, step_ns, steps, changes, stuck_at, commits;
 	uint32_t nr, mask, working, window;
 };
 __attribute__((weak)) struct sched sched;	/* one, in however many files this is included */
@@ -51,36 +51,7 @@ static inline uint64_t sched_random(void)
 	return sched.rng * 0x2545f4914f6cdd1du >> 16;
 }
 
-static inline void sched_drain_one(struct sched_fiber *f)
-{
-	sched.changes += memcmp(f->buffer[0].p, &f->buffer[0].v, f->buffer[0].width) != 0;
-	memcpy(f->buffer[0].p, &f->buffer[0].v, f->buffer[0].width);
-	memmove(f->buffer, f->buffer + 1, --f->nr * sizeof(f->buffer[0]));
-}
-
-static inline void sched_drain(struct sched_fiber *f)
-{
-	while (f && f->nr)
-		sched_drain_one(f);
-}
-
-/* Memory as the current task sees it: with its own stores that are on their way. */
-static inline uint64_t sched_view(const void *p, uint64_t width)
-{
-	struct sched_fiber *f = sched.current;
-	uint64_t v = 0;
-
-	memcpy(&v, p, width);
-	for (uint32_t i = 0; f && i < f->nr; i++) {
-		for (uint64_t b = 0; b < f->buffer[i].width; b++) {
-			uint64_t at = (uint64_t)((char *)f->buffer[i].p + b - (const char *)p);
-
-			if (at < width)
-				((char *)&v)[at] = ((char *)&f->buffer[i].v)[b];
-		}
-	}
-	return v;
-}
+#include "weak.h"
 
 static inline bool sched_can_run(struct sched_fiber *f)
 {
@@ -103,12 +74,15 @@ static inline bool sched_stir(void)
 	bool any = false;
 
 	for (uint32_t i = 0; i < sched.nr; i++) {
-		sched_drain(&sched.fibers[i]);
+		/* what is stored is seen by all in the end */
+		weak_drain(&sched.fibers[i]);
 		sched.fibers[i].preempted = 0;
 		any |= sched_can_run(&sched.fibers[i]);
 	}
 	if (any)
 		return true;
+	for (uint32_t i = 0; i < sched.nr; i++)
+		sched.fibers[i].floor = sched.commits;
 	if (sched.stuck_at != sched.changes + 1) {
 		sched.stuck_at = sched.changes + 1;
 		for (uint32_t i = 0; i < sched.nr; i++) {
@@ -163,84 +137,61 @@ static inline void sched_point(void)
 	if (++sched.steps > SCHED_STEPS)
 		torture_fail('F', "livelock: no end after %llu steps", (unsigned long long)sched.steps);
 	if (sched.current->nr && sched_random() % 4 == 0)
-		sched_drain_one(sched.current);
+		weak_drain_some(sched.current);
 	if (!(sched_random() & sched.mask))
 		sched_switch();
-}
-
-static inline uint64_t sched_load(const void *p, uint64_t width) { return sched_point(), sched_view(p, width); }
-
-static inline void sched_store(void *p, uint64_t v, uint64_t width)
-{
-	struct sched_fiber *f = sched.current;
-
-	sched_point();
-	if (!f) {
-		memcpy(p, &v, width);
-		return;
-	}
-	if (f->nr == SCHED_BUFFER)
-		sched_drain_one(f);
-	f->buffer[f->nr].p = p;
-	f->buffer[f->nr].v = v;
-	f->buffer[f->nr++].width = width;
-}
-
-static inline uint64_t sched_rmw_begin(void *p, uint64_t width)
-{
-	sched_point();
-	sched_drain(sched.current);
-	return sched_view(p, width);
-}
-
-static inline void sched_rmw_end(void *p, uint64_t old, uint64_t v, uint64_t width)
-{
-	sched.changes += old != v;
-	memcpy(p, &v, width);
 }
 
 static inline void sched_spin(const void *p, uint64_t old, uint64_t width)
 {
 	struct sched_fiber *f = sched.current;
 
-	sched_drain(f);
+	weak_drain(f);
 	f->word = p;
 	f->old = old;
 	f->width = width;
 	f->state = FIBER_SPINS;
 	sched_switch();
+	weak_see_newest(p);	/* stores arrive in the end */
 }
 
 #define FB_DEFINE_ATOMICS(W)											\
-	FB_INLINE uint##W##_t fb_load_u##W(const uint##W##_t *p, int mo) { return (void)mo, (uint##W##_t)sched_load(p, W / 8); } \
-	FB_INLINE void fb_store_u##W(uint##W##_t *p, uint##W##_t v, int mo) { (void)mo, sched_store(p, v, W / 8); } \
+	FB_INLINE uint##W##_t fb_load_u##W(const uint##W##_t *p, int mo)					\
+	{													\
+		sched_point();											\
+		return (uint##W##_t)weak_load(p, W / 8, mo);							\
+	}													\
+	FB_INLINE void fb_store_u##W(uint##W##_t *p, uint##W##_t v, int mo)					\
+	{													\
+		sched_point();											\
+		weak_store(p, v, W / 8, mo);									\
+	}													\
 	FB_INLINE uint##W##_t fb_xchg_u##W(uint##W##_t *p, uint##W##_t v, int mo)				\
 	{													\
-		uint##W##_t old = (uint##W##_t)sched_rmw_begin(p, W / 8);					\
-		(void)mo;											\
-		sched_rmw_end(p, old, v, W / 8);								\
-		return old;											\
+		sched_point();											\
+		return (uint##W##_t)weak_rmw(p, W / 8, mo, WEAK_SET, v);					\
 	}													\
 	FB_INLINE bool fb_cas_u##W(uint##W##_t *p, uint##W##_t *expected, uint##W##_t v, int mo)		\
 	{													\
-		uint##W##_t old = (uint##W##_t)sched_rmw_begin(p, W / 8);					\
-		bool same = old == *expected;									\
-		(void)mo;											\
-		if (same)											\
-			sched_rmw_end(p, old, v, W / 8);							\
-		*expected = old;										\
-		return same;											\
+		uint##W##_t old;										\
+														\
+		sched_point();											\
+		if ((uint##W##_t)weak_newest(p, W / 8) != *expected) {						\
+			*expected = (uint##W##_t)weak_rmw(p, W / 8, FB_RELAXED, WEAK_OR, 0);			\
+			return false;										\
+		}												\
+		old = (uint##W##_t)weak_rmw(p, W / 8, mo, WEAK_SET, v);						\
+		return old == *expected;									\
 	}													\
 	FB_INLINE void fb_spin_u##W(const uint##W##_t *p, uint##W##_t old) { sched_spin(p, old, W / 8); }
 #define FB_DEFINE_FETCH(W, name, op)										\
 	FB_INLINE uint##W##_t fb_fetch_##name##_u##W(uint##W##_t *p, uint##W##_t v, int mo)			\
 	{													\
-		uint##W##_t old = (uint##W##_t)sched_rmw_begin(p, W / 8);					\
-		(void)mo;											\
-		sched_rmw_end(p, old, (uint##W##_t)(old op v), W / 8);						\
-		return old;											\
+		sched_point();											\
+		return (uint##W##_t)weak_rmw(p, W / 8, mo, op, v);						\
 	}
-#define FB_DEFINE_WIDTH(W) FB_DEFINE_ATOMICS(W) FB_DEFINE_FETCH(W, add, +) FB_DEFINE_FETCH(W, or, |) FB_DEFINE_FETCH(W, and, &)
+#define FB_DEFINE_WIDTH(W) FB_DEFINE_ATOMICS(W) \
+	FB_DEFINE_FETCH(W, add, WEAK_ADD) FB_DEFINE_FETCH(W, or, WEAK_OR) FB_DEFINE_FETCH(W, and, WEAK_AND)
 FB_DEFINE_WIDTH(8)
 FB_DEFINE_WIDTH(16)
 FB_DEFINE_WIDTH(32)
@@ -268,7 +219,7 @@ static __attribute__((unused)) bool fb_park(struct fb_task *me, uint64_t timeout
 	struct sched_fiber *f = sched.current;
 
 	sched_point();
-	sched_drain(f);
+	weak_drain(f);
 	if (me->sh->token != 1) {
 		me->parks++;
 		me->sh->on_cpu = 0;
@@ -280,13 +231,16 @@ static __attribute__((unused)) bool fb_park(struct fb_task *me, uint64_t timeout
 	if (me->sh->token != 1)
 		return false;
 	me->sh->token = 0;
+	if (f->floor < f->woken)	/* ACQUIRE, pairs with fb_unpark */
+		f->floor = f->woken;
 	return true;
 }
 
 FB_INLINE void fb_unpark(struct fb_task *t)
 {
 	sched_point();
-	sched_drain(sched.current);
+	weak_drain(sched.current);
+	sched.fibers[t->id].woken = sched.commits;
 	sched.changes += t->sh->token != 1;
 	t->sh->token = 1;
 }
@@ -305,7 +259,7 @@ static void sched_body(void)
 	struct sched_fiber *f = sched.current;
 
 	sched.run->fn(f->task);
-	sched_drain(f);
+	weak_drain(f);
 	f->state = FIBER_DONE;
 	if (f->task->id < sched.run->nr_workers && !--sched.working)
 		sched.window = FB_WINDOW_CLOSED;
@@ -332,6 +286,7 @@ static __attribute__((unused)) int fb_machine_run(struct fb_run *run)
 	if (!fibers || !stacks)
 		return ENOMEM;
 	memset(&sched, 0, sizeof(sched));
+	weak_reset();
 	sched.now = 1000000000;
 	sched.fibers = fibers;
 	sched.run = run;

@@ -130,22 +130,36 @@ struct torture_data {
 	_Alignas(128) uint64_t a, b, c;
 };
 
+/*
+ * Guarded data: plain, for ThreadSanitizer. Over schedules it is memory as weak as any, so that a lock that does not order
+ * it shows old data.
+ */
+#if defined(SCHED_H)
+#define GET(x) fb_load_u64(&(x), FB_RELAXED)
+#define SET(x, v) fb_store_u64(&(x), (v), FB_RELAXED)
+#else
+#define GET(x) (x)
+#define SET(x, v) ((x) = (v))
+#endif
+
 static inline void torture_write(struct torture_data *d, struct fb_task *me, uint32_t hold)
 {
-	d->a++;
-	d->b = ~d->a;
+	uint64_t a = GET(d->a) + 1;
+
+	SET(d->a, a);
+	SET(d->b, ~a);
 	torture_pause_inside(me, hold);
-	if (d->b != ~d->a)
+	if (GET(d->a) != a || GET(d->b) != ~a)
 		torture_fail('E', "the data changed under a writer");
-	d->c = d->a ^ 0x5555;
+	SET(d->c, a ^ 0x5555);
 }
 
 static inline void torture_read(const struct torture_data *d, struct fb_task *me, uint32_t hold)
 {
-	uint64_t a = d->a;
+	uint64_t a = GET(d->a);
 
 	torture_pause_inside(me, hold);
-	if (d->a != a || d->b != ~a || d->c != (a ^ 0x5555))
+	if (GET(d->a) != a || GET(d->b) != ~a || GET(d->c) != (a ^ 0x5555))
 		torture_fail('E', "a reader saw half a write");
 }
 
