@@ -93,7 +93,7 @@ RW = 2
 def test_walk_against_a_dict(
     order: str, handler: str, touches: list[tuple[int, bool]], kernel: str
 ) -> None:
-    """Each touched entry translates at its level, with the permission of the accesses so far; the rest is none."""
+    """A touched entry translates at its level, as writable as its accesses made it; others not."""
     if (handler, order) in {("ext4", "pud"), ("xfs", "pud"), ("driver", "pte")}:
         return
     probe = _single.Probe(spec(kernel, handler, order=order, slice=31))
@@ -116,7 +116,7 @@ def test_walk_against_a_dict(
 
 @pytest.mark.parametrize("kernel", ["v6.6", "v6.13", "v6.16"])
 def test_the_vma_lock_by_hand(kernel: str) -> None:
-    """A writer keeps readers out of the VMA it write-locks and of no other, until vma_end_write_all."""
+    """A writer keeps readers out of the VMA it write-locks, and no other, until it ends."""
     probe = _single.Probe(spec(kernel, "ext4", workers=2, vmas=2, writers=1))
     mine, other = probe.slice(0)[0], probe.slice(1)[0]
     seq = probe.seq()

@@ -52,7 +52,7 @@ enum fb_lock_class {
 	X(LOCKING_PFN_MKWRITE, "locking.rst: ->pfn_mkwrite needs mmap_lock for read") \
 	X(WRITE_UNLOCKED, "a VMA was changed without being write-locked")	\
 	X(USE_AFTER_FREE, "a VMA was used after its grace period")		\
-	X(STALE_VMA,	"a read-locked VMA was detached, of another mm, or without the address") \
+	X(STALE_VMA,	"a read-locked VMA was detached, not in the tree, of another mm, or without the address") \
 	X(READER_IN_WRITE, "a VMA was write-locked while a reader was inside")	\
 	X(ENTRY_LOST,	"an entry was overwritten without looking under its lock") \
 	X(ENTRY_UNLOCKED, "a page cache entry was unlocked by somebody else")	\

@@ -7,6 +7,7 @@ from _core.mm.locks cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.rules cimport *
 from _core.mm.vma_lock cimport *
+from _core.mm.vma_tree cimport *
 
 
 cdef inline const vm_operations_struct *vma_ops(const vm_area_struct *vma) noexcept nogil:
@@ -169,7 +170,8 @@ cdef inline void split_huge_pud(fb_worker *w, vm_area_struct *vma, uint64_t *pud
 
 
 cdef inline void check_stable(fb_worker *w, mm_struct *mm, vm_area_struct *vma, uint64_t addr) noexcept nogil:
-    """Assert what the VMA read lock promises: attached, of this mm, around the address, and no writer inside."""
+    """Assert what the VMA read lock promises: in the tree, of this mm, around the address, and no writer inside."""
+    cdef vm_area_struct *found
     if vma_poisoned(vma):
         fb_violate(w, CHECK_USE_AFTER_FREE)
     elif vma_is_write_locked(mm, vma):
@@ -177,6 +179,12 @@ cdef inline void check_stable(fb_worker *w, mm_struct *mm, vm_area_struct *vma, 
     elif (fb_load_u64(<uint64_t *>&vma.vm_mm, FB_RELAXED) != <uint64_t>mm or fb_load_u32(&vma.detached, FB_RELAXED)
           or addr < fb_load_u64(&vma.vm_start, FB_RELAXED) or addr >= fb_load_u64(&vma.vm_end, FB_RELAXED)):
         fb_violate(w, CHECK_STALE_VMA)
+    else:
+        fb_rcu_read_lock(w.me)
+        found = mtree_load(mm, addr)
+        fb_rcu_read_unlock(w.me)
+        if found != vma:
+            fb_violate(w, CHECK_STALE_VMA)
 
 
 cdef inline void check_fault_lock(fb_worker *w, mm_struct *mm, vm_area_struct *vma, uint64_t addr,
