@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(
 # `wrap` starts the sequences two steps before they wrap
 CASES = {
     "qspinlock": ["readers=4", "writers=0"],
+    "qspinlock crowd=1": ["readers=4", "writers=0"],
     "qrwlock": [],
     "osq": ["readers=4"],
     "rwsem": ["readers=4", "writers=2"],
@@ -44,16 +45,23 @@ def test_holds_on_threads(case: str, kind: str) -> None:
     assert results["ops_min"] > 0
 
 
+@pytest.mark.parametrize("crowd", [0, 1])
 @pytest.mark.parametrize(
     "case", ["qspinlock", "rwsem", "vma_lock gen=0 wrap=2", "vma_lock gen=2 wrap=2"]
 )
-def test_more_threads_than_cpus(case: str) -> None:
-    """At 17 times the CPUs every thread still gets through."""
+def test_more_threads_than_cpus(case: str, crowd: int) -> None:
+    """At 17 times the CPUs every thread still gets through, spinlocks queued or not."""
     name, *args = case.split()
     cpus = len(os.sched_getaffinity(0))
     n = 17 * cpus
     results = torture(
-        name, "threads", *args, f"readers={n - cpus}", f"writers={cpus}", "seconds=0.5"
+        name,
+        "threads",
+        *args,
+        f"readers={n - cpus}",
+        f"writers={cpus}",
+        f"crowd={crowd}",
+        "seconds=0.5",
     ).results
     assert results["ops_min"] > 0
 

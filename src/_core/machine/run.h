@@ -12,6 +12,8 @@ struct fb_run {
 	uint64_t warmup_ns;		/* of FB_WINDOW_WARMUP */
 	uint64_t duration_ns;		/* of FB_WINDOW_OPEN after it; 0 = by count: the window is open from the start
 					 * until every worker has returned */
+	bool queued;			/* keep spinlocks first come, first served where there are more tasks than CPUs: for
+					 * torture of the queue; a trial leaves it false (fb_task.crowded) */
 	/* out */
 	uint32_t started;		/* tasks that were started; fewer than nr is a failure: "started k of n" */
 	uint32_t unpinned;		/* tasks that could not be pinned to their cpu */

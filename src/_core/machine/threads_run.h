@@ -151,6 +151,7 @@ static __attribute__((unused)) int fb_machine_run(struct fb_run *run)
 	pthread_attr_t attr;
 	pthread_t *threads;
 	uint32_t arrived;
+	bool crowded;
 	int err;
 
 	run->started = run->unpinned = 0;
@@ -162,9 +163,8 @@ static __attribute__((unused)) int fb_machine_run(struct fb_run *run)
 	m.run = run;
 	m.working = run->nr_workers;
 	m.window = run->duration_ns ? FB_WINDOW_WARMUP : FB_WINDOW_OPEN;
-	m.slice_ns = 1000000;
-	if (!sched_getaffinity(0, sizeof(cpus), &cpus) && (uint32_t)CPU_COUNT(&cpus) < run->nr)
-		m.slice_ns = 50000;
+	crowded = !sched_getaffinity(0, sizeof(cpus), &cpus) && (uint32_t)CPU_COUNT(&cpus) < run->nr;
+	m.slice_ns = crowded ? 50000 : 1000000;
 	err = pthread_attr_init(&attr);
 	if (!err)
 		err = pthread_attr_setstacksize(&attr, 256 << 10);
@@ -173,6 +173,7 @@ static __attribute__((unused)) int fb_machine_run(struct fb_run *run)
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	while (!err && run->started < run->nr) {
 		run->tasks[run->started].machine = &m;
+		run->tasks[run->started].crowded = crowded && !run->queued;
 		err = pthread_create(&threads[run->started], &attr, fb_thread_main, &run->tasks[run->started]);
 		run->started += !err;
 	}

@@ -82,6 +82,20 @@ static __attribute__((noinline, unused)) void fb_spin_queue(struct fb_spinlock *
 
 static __attribute__((noinline, unused)) void fb_spin_lock_slow(struct fb_spinlock *l, uint32_t val, struct fb_task *me)
 {
+	/*
+	 * More tasks than CPUs: whoever is next in a queue may not be running, and each handover would wait for the
+	 * scheduler. As the kernel does in a guest, for the same reason (virt_spin_lock): whoever runs may take it.
+	 */
+	if (fb_unlikely(me->crowded)) {
+		do {
+			if (val)
+				fb_spin_u32(&l->val, val);
+			val = 0;
+			/* ACQUIRE, pairs with fb_spin_unlock */
+		} while (!fb_cas_u32(&l->val, &val, FB_Q_LOCKED, FB_ACQUIRE));
+		return;
+	}
+
 	/* Pending, no owner: the lock is being handed over; look once more before queueing. */
 	if (val == FB_Q_PENDING) {
 		fb_spin_u32(&l->val, val);

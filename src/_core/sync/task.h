@@ -72,7 +72,8 @@ struct fb_task {
 	struct fb_task_shared *sh;
 	struct fb_task *all;			/* every task of the trial: all[0 … nr-1] */
 	uint32_t nr;
-	uint32_t kind;				/* the trial's: worker, writer */
+	uint16_t kind;				/* the trial's: worker, writer */
+	uint16_t crowded;			/* the machine's: there are more tasks than CPUs, so that any may not run */
 	struct fb_rcu *rcu;			/* in the arena */
 	struct fb_machine *machine;
 	void *arg;				/* the trial's state of this task */

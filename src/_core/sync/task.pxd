@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """sync/task.h: a worker or writer on whatever machine. What is constant or the task's own is plain memory."""
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "sync/atomic.h" nogil:
     struct fb_rcu
@@ -10,7 +10,8 @@ cdef extern from "sync/atomic.h" nogil:
         int32_t cpu
         fb_task *all
         uint32_t nr
-        uint32_t kind
+        uint16_t kind
+        uint16_t crowded
         fb_rcu *rcu
         void *arg
         uint64_t parks

@@ -73,6 +73,7 @@ static bool set(const char *arg)
 	KEY(seed);
 	KEY(think);
 	KEY(gen);
+	KEY(crowd);
 	KEY(wrap);
 	KEY(rounds);
 	return false;
@@ -150,7 +151,7 @@ static void report(const struct torture_task *own, uint32_t nr)
 
 static int trial(bool last)
 {
-	struct fb_run run = {.fn = body};
+	struct fb_run run = {.fn = body, .queued = !args.crowd};
 	struct torture_task *own;
 	int err;
 
@@ -205,7 +206,7 @@ int main(int argc, char **argv)
 			running = NULL;
 	}
 	if (!running || !(args.readers + args.writers)) {
-		fprintf(stderr, "usage: torture NAME [seconds|ops|readers|writers|hold|think|seed|gen|wrap|rounds=NUMBER …]\n");
+		fprintf(stderr, "usage: torture NAME [seconds|ops|readers|writers|hold|think|seed|gen|crowd|wrap|rounds=NUMBER …]\n");
 		return 2;
 	}
 	watch();

@@ -26,6 +26,7 @@ struct torture_args {
 	uint64_t seed;
 	uint32_t gen;		/* vma_lock: generation; rwsem_any: kind */
 	uint64_t rounds;	/* so many trials, each with the next seed */
+	uint64_t crowd;		/* spinlocks as in a trial with more tasks than CPUs: unfair; 0 = queued, whatever the CPUs */
 	uint64_t wrap;		/* vma_lock: start the sequences so many steps before they wrap; 0 = at 0 */
 };
 
