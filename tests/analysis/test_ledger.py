@@ -57,7 +57,7 @@ def test_no_ledger_of_crowded_simulated_or_single_path_trials():
 
 
 def simulated(path, ns, threads=2, repeat=0, lines=()):
-    """A virtual trial whose steps take ``ns[step] = (busy, stalled, spinning, asleep)`` per fault."""
+    """A virtual trial; ``ns[step] = (busy, stalled, spinning, asleep)`` per fault."""
     made = trial(
         1e6,
         np.random.default_rng(0),
@@ -128,12 +128,20 @@ def test_a_step_unknown_to_the_ledger_is_not_lost():
 
 def test_refill_is_outside_the_faults_clock():
     trials = [simulated("retry", RETRY | {"refill": (999, 0, 0, 0)}), simulated("direct", DIRECT)]
-    for t in trials[:1]:
-        t.worker["window_ns"] = [
-            w - round(999 * t.total("faults") / 2) for w in t.worker["window_ns"]
-        ]
+    refill = round(999 * trials[0].total("faults") / 2)
+    trials[0].worker["window_ns"] = [w - refill for w in trials[0].worker["window_ns"]]
     (entry,) = steps.ledgers(trials, frame(trials))
     assert entry.residual == pytest.approx(0, abs=0.01)
+
+
+def test_waiting_names_the_lock():
+    got = steps.waiting([simulated("direct", DIRECT, threads=4), simulated("direct", DIRECT)])
+    assert set(got["threads"]) == {4}
+    by = dict(zip(got["lock"], got["wait_ns"], strict=True))
+    assert by["vma_lock"] == pytest.approx(70, abs=0.01)
+    assert by["ptl"] == pytest.approx(13, abs=0.01)
+    assert by["mmap_lock"] == 0
+    assert steps.waiting(list(sweep_trials())).empty
 
 
 def test_hottest_lines_by_waiting_at_the_most_workers():

@@ -135,6 +135,16 @@ def test_next_bottleneck_has_a_name(default):
     assert "not known" in none.next_lock[0]
 
 
+def test_simulated_bottleneck_comes_from_the_steps():
+    from tests.analysis.test_ledger import DIRECT, RETRY, simulated
+
+    trials = [simulated("retry", RETRY, threads=4), simulated("direct", DIRECT, threads=4)]
+    said = gathered(trials, host={})
+    assert any("vma_lock, 70 ns of waiting per fault, 84% of" in s for s in said.next_lock)
+    assert all("order of magnitude" in row[-1] for row in said.tib)
+    assert said.title.endswith("retry against direct")
+
+
 def test_page_is_self_contained_and_well_formed(default, tmp_path):
     text = page.render(default, [])
     made = Page(text)

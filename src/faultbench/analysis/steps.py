@@ -130,6 +130,37 @@ def _ledger(
     return Ledger(case, a, b, total, parts, exact=True)
 
 
+def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
+    """Return waiting per fault by lock on ``path``, at the most workers of each simulated case.
+
+    Columns: machine, handler, vmas, writers, threads, lock, wait_ns; repeats averaged.
+    """
+    locks = {"mmap_lock": MMAP_LOCK, **NEXT}
+    rows = []
+    for trial in trials:
+        spec = trial.spec
+        if trial.status != "ok" or spec.path != path or not is_virtual(spec.machine):
+            continue
+        steps = of_trial(trial)
+        if steps is None:
+            continue
+        case = {
+            "machine": spec.machine, "handler": spec.handler_label, "vmas": spec.vmas_label,
+            "writers": spec.writers, "threads": spec.threads,
+        }  # fmt: skip
+        for lock, functions in locks.items():
+            here = [s for s in functions if s in steps.index]
+            wait = float(steps.loc[here, list(KINDS[1:])].to_numpy().sum())
+            rows.append(case | {"lock": lock, "wait_ns": wait})
+    if not rows:
+        return pd.DataFrame()
+    keys = ["machine", "handler", "vmas", "writers", "threads"]
+    table = pd.DataFrame(rows).groupby([*keys, "lock"], as_index=False)["wait_ns"].mean()
+    most = table.groupby(keys[:-1])["threads"].transform("max")
+    kept: pd.DataFrame = table[table["threads"] == most].reset_index(drop=True)
+    return kept
+
+
 def common(name: str) -> str:
     """Return one name for lines of a kind: which task's queue node it is tells nothing."""
     if _OTHERS.fullmatch(name):

@@ -8,7 +8,8 @@ from faultbench.analysis import steps
 from faultbench.analysis.frame import WALL, has_flag, in_words, is_virtual
 from faultbench.model import Trial
 
-MOST = 6
+MOST = 8
+LEAST_NS = 5
 
 
 def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
@@ -68,21 +69,32 @@ def by_rule(handler: str, order: str, vmas: str, files: str) -> str:
 
 
 def _simulated(trials: Sequence[Trial]) -> list[str]:
-    table = steps.hottest(trials)
+    table = steps.waiting(trials)
     if table.empty:
         return []
+    lines = steps.hottest(trials)
     found = []
     keys = ["machine", "handler", "vmas", "writers", "threads"]
     for values, rows in table.groupby(keys, sort=False):
         where = dict(zip(keys, values, strict=True))
-        named = rows[~rows["rest"]].sort_values("wait_ns", ascending=False)
-        if named.empty or named["wait_ns"].iloc[0] <= 0:
+        if where["threads"] == 1:
             continue
-        top = named.iloc[0]
-        share = top["wait_ns"] / max(float(rows["wait_ns"].sum()), 1e-9)
-        name = in_words({k: where[k] for k in ("handler", "vmas", "writers", "threads")})
-        found.append(
-            f"{name} (simulated {where['machine']}): {top['name']}, {top['wait_ns']:.0f} ns of "
-            f"waiting per fault, {share:.0%} of all."
+        top = rows.sort_values("wait_ns").iloc[-1]
+        name = in_words({k: where[k] for k in keys[1:]})
+        where_from = f"{name} (simulated {where['machine']})"
+        if top["wait_ns"] < LEAST_NS:
+            found.append(f"{where_from}: no lock is waited for {LEAST_NS} ns a fault or more.")
+            continue
+        share = top["wait_ns"] / float(rows["wait_ns"].sum())
+        sentence = (
+            f"{where_from}: {top['lock']}, {top['wait_ns']:.0f} ns of waiting per fault, "
+            f"{share:.0%} of the waiting for locks"
         )
+        if len(lines):
+            mine = lines[~lines["rest"]]
+            for key in keys:
+                mine = mine[mine[key] == where[key]]
+            if len(mine):
+                sentence += f"; the hottest line holds {mine['name'].iloc[0]}"
+        found.append(sentence + ".")
     return found[:MOST]

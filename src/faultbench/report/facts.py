@@ -11,6 +11,7 @@ import pandas as pd
 from faultbench.analysis import compare, steps
 from faultbench.analysis.frame import (
     CPU,
+    PATHS,
     WALL,
     checked,
     is_virtual,
@@ -100,7 +101,8 @@ def gather(
 
 def _title(df: pd.DataFrame) -> str:
     handlers = ", ".join(sorted({str(h) for h in df["handler"]}))
-    paths = " against ".join(str(p) for p in df["path"].unique() if p != "-")
+    swept = [p for p in PATHS if (df["path"] == p).any()]
+    paths = " against ".join(swept)
     return f"Page faults on {handlers}" + (f": {paths}" if paths else "")
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from faultbench.analysis.frame import WALL, has_flag, in_words
+from faultbench.analysis.frame import WALL, has_flag, in_words, is_virtual
 
 TIB = 1 << 40
 BYTES = {"pud": 1 << 30, "pmd": 2 << 20, "pte": 4 << 10}
@@ -17,6 +17,7 @@ def rows(df: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return per order: faults, time of one worker, best time, where, how it is known."""
     path = "direct" if (df["path"] == "direct").any() else str(df["path"].iloc[0])
     df = df[(df["path"] == path) & ~has_flag(df["flags"], "oversubscribed")]
+    simulated = bool(df["machine"].map(is_virtual).any())
     writers = df["writers"].astype(int)
     df = df[writers == writers.min()] if len(df) else df
     speeds = {order: _speeds(df[df["order"] == order], size) for order, size in BYTES.items()}
@@ -31,6 +32,8 @@ def rows(df: pd.DataFrame) -> list[tuple[str, ...]]:
         if table.empty:
             table = speeds[known].assign(speed=speeds[known]["speed"] / BYTES[known] * size)
             how = f"not measured: at the faults/s of {known}"
+        if simulated:
+            how = f"simulated: an order of magnitude; {how}"
         best = table.sort_values("speed").iloc[-1]
         single = table.loc[table["workers"] == 1, "speed"].max()
         where = {"handler": best["handler"], "vmas": best["vmas"], "threads": best["workers"]}

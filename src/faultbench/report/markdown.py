@@ -60,8 +60,13 @@ def ledger_table(ledgers: list[Ledger]) -> list[str]:
 
 def _ns(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
     if math.isfinite(low) and math.isfinite(high):
-        return f"{value:.1f} [{low:.1f}, {high:.1f}]"
-    return f"{value:.1f}"
+        return f"{_tenths(value)} [{_tenths(low)}, {_tenths(high)}]"
+    return _tenths(value)
+
+
+def _tenths(value: float) -> str:
+    """Return tenths without the sign of a zero."""
+    return f"{round(value, 1) + 0.0:.1f}"
 
 
 def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
