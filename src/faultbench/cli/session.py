@@ -159,6 +159,8 @@ def _measure(parts: list[Part], options: config.Options, topology: Topology, how
         writer = records.Writer.create(output, _header(parts, options, identity))
     try:
         with writer:
+            for note in dict.fromkeys(note for part in parts for note in part.plan.notes):
+                say(f"note: {note}")
             for part in parts:
                 _run_part(part, done, topology, how, (writer, trials))
     except KeyboardInterrupt:
@@ -191,8 +193,6 @@ def _run_part(
 ) -> None:
     writer, trials = kept
     specs = part.plan.without(done).specs
-    for note in part.plan.notes:
-        say(f"note: {note}")
     traced = {"trace": True} if how.trace is not None else {}
     runner = Runner(part.machine, part.spelled, topology, part.cost, options=traced)
     seconds = part.plan.without(done).seconds(part.machine, runner.side_by_side)

@@ -84,8 +84,10 @@ def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]
     lines: list[Text] = []
     if good.empty:
         return [Text(""), Text("no trial ended ok: there is no rate to show")]
-    metrics = list(METRICS) if width >= WIDE else list(METRICS)[:1]
+    said: set[str] = set()
     for machine, on_machine in good.groupby("machine", sort=False):
+        simulated = str(machine).startswith("virtual")  # its CPUs do nothing else
+        metrics = list(METRICS) if width >= WIDE and not simulated else list(METRICS)[:1]
         every = df[df["machine"] == machine]
         lines += [Text(""), Text(_title(str(machine), every), style="bold")]
         ratios = [Ratios(on_machine, metric) for metric in metrics]
@@ -94,7 +96,10 @@ def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]
             lines += [Text(""), Text(f"{handler}  {_constants(on_machine, part)}", style="bold")]
             lines += _section(part, _varied(on_machine), [r for r in ratios if r], width)
         lines.append(Text(""))
-        for note in _legend(every, on_machine, ratios, cost):
+        notes = _legend(every, on_machine, ratios, cost)
+        notes = [note for note in notes if note not in said]
+        said.update(notes)
+        for note in notes:
             wrapped = textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
             lines += [Text(line, style="dim") for line in wrapped]
     return lines
@@ -109,8 +114,9 @@ def _place(handler: str) -> tuple[int, str]:
 def _title(machine: str, df: pd.DataFrame) -> str:
     what = "simulated, " if machine.startswith("virtual") else ""
     count = df.groupby("case_id").size()
-    plural = "s" if len(count) > 1 else ""
-    return f"{what}machine {machine}: {len(count)} case{plural}, {int(count.max())} trials each"
+    cases = f"{len(count)} case{'s' if len(count) > 1 else ''}"
+    each = int(count.max())
+    return f"{what}machine {machine}: {cases}, {each} trial{'s' if each > 1 else ''} each"
 
 
 def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
@@ -243,9 +249,10 @@ def _legend(
         known = [r for r in ratios if r and math.isfinite(r.floor_pct)]
         floors = ", ".join(f"{METRICS[r.metric]} {r.floor_pct:.1f} %" for r in known)
         said[0] += "; ratio: median of paired blocks [95 % interval], * where it is real"
-        simulated = str(good["machine"].iloc[0]).startswith("virtual")
-        if simulated:
-            said.append("a simulation decides no difference below 10 % (`faultbench machines`)")
+        if str(good["machine"].iloc[0]).startswith("virtual"):
+            said.append(
+                "simulated: no absolute rates, no sign below 10 %, no SMT, bandwidth or frequency"
+            )
         elif floors:
             said.append(f"noise of this machine in this sweep (A/A): {floors}")
     flags = Counter(word for text in df["flags"] for word in text.split())
