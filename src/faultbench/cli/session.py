@@ -33,15 +33,15 @@ class Run:
     trace: str | None = None
 
 
-# What the default sweep adds on a machine with few CPUs: one path of scaling, simulated.
+# What the default sweep adds on a machine with few CPUs: scaling, simulated.
 SMALL_CPUS = 8
 PANEL = {
     "machine": "virtual",
     "threads": "1,2,4,8,16,32,64",
     "vmas": "private",
     "writers": "0",
-    "faults": "300",
-    "repeats": "1",
+    "faults": "100",
+    "warmup": "20",  # once through the slice
 }
 
 
