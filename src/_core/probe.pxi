@@ -188,5 +188,5 @@ cdef class Probe:
         cdef uint32_t i
         for i in range(self.s.nr + 1):
             if self.s.workers[i].violation:
-                return fb_check_texts()[self.s.workers[i].violation].decode()
+                return fb_check_text(self.s.workers[i].violation).decode()
         return at_rest(&self.s)

@@ -17,7 +17,7 @@ cdef extern from "mm/names.h" nogil:
     const char *const *fb_step_codes()
     const char *const *fb_step_names()
     const char *const *fb_lock_names()
-    const char *const *fb_check_texts()
+    const char *fb_check_text(uint32_t check)
     const char *const *fb_mutant_codes()
     const char *const *fb_counter_names()
     int fb_counter_count()
@@ -152,7 +152,7 @@ cdef inline dict run_trial_reported(dict spec, report_t report, void *arg):
         for i in range(s.nr):
             if s.workers[i].violation:
                 step = fb_step_names()[s.workers[i].violation_step].decode()
-                broken = f"{fb_check_texts()[s.workers[i].violation].decode()} (task {i}, at {step})"
+                broken = f"{fb_check_text(s.workers[i].violation).decode()} (task {i}, at {step})"
                 break
         out = {
             "status": "invariant" if broken else "ok",

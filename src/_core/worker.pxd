@@ -177,6 +177,7 @@ cdef inline void writer_op(fb_worker *w) noexcept nogil:
         w.nr_held = 0
     fb_rcu_read_lock(w.me)    # a quiescent state
     fb_rcu_read_unlock(w.me)
+    fb_rcu_make_room(w)    # here no lock is held
 
 
 cdef inline void writer_loop(fb_worker *w) noexcept nogil:

@@ -8,6 +8,8 @@
 #ifndef FB_MM_LOCKDEP_H
 #define FB_MM_LOCKDEP_H
 
+#include <stdio.h>
+
 #include "mm/trial_types.h"
 
 /* X(class, name); in the order in which a task may nest them (§6.1, §6.2), outermost first. */
@@ -98,9 +100,20 @@ enum fb_mutant {
 #endif
 #define FB_MUTANT(w, m) (FB_CHECKED_BUILD && (w)->t->mutant == (uint32_t)(m))
 
+static inline const char *fb_check_text(uint32_t check)
+{
+#define X(c, text) text,
+	static const char *const texts[] = { FB_CHECKS(X) };
+#undef X
+	return texts[check];
+}
+
+/* A mutant may hang or crash what comes after, so what catches it is also said at once. */
 FB_INLINE void fb_violate(struct fb_worker *w, uint32_t check)
 {
 	if (w->violation == CHECK_NONE) {
+		if (FB_CHECKED_BUILD && w->t->mutant)
+			fprintf(stderr, "%s\n", fb_check_text(check));
 		w->violation = check;
 		w->violation_step = w->last_step;
 	}

@@ -39,6 +39,7 @@ cdef extern from "mm/slab.h" nogil:
     void fb_call_rcu(fb_worker *w, uint32_t cache, uint32_t index) noexcept
     void fb_rcu_reap(fb_worker *w) noexcept
     void fb_rcu_drain(fb_worker *w) noexcept
+    void fb_rcu_make_room(fb_worker *w) noexcept
     void fb_vma_poison(vm_area_struct *vma) noexcept
     bint fb_vma_poisoned(const vm_area_struct *vma) noexcept
 

@@ -18,7 +18,6 @@
 FB_NAMES(fb_step_codes, FB_STEPS, FB_PICK_CODE)
 FB_NAMES(fb_step_names, FB_STEPS, FB_PICK_NAME)
 FB_NAMES(fb_lock_names, FB_LOCK_CLASSES, FB_PICK_NAME)
-FB_NAMES(fb_check_texts, FB_CHECKS, FB_PICK_NAME)
 FB_NAMES(fb_mutant_codes, FB_MUTANTS, FB_PICK_CODE)
 FB_NAMES(fb_counter_names, FB_COUNTERS, FB_PICK_ONLY)
 

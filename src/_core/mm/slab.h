@@ -149,6 +149,14 @@ static void fb_call_rcu(struct fb_worker *w, uint32_t cache, uint32_t index)
 	w->deferred_tables += cache == FB_CACHE_TABLE;
 }
 
+/* Before an operation, while no lock is held: wait for a grace period when the list is more than half full. */
+static void fb_rcu_make_room(struct fb_worker *w)
+{
+	fb_rcu_reap(w);
+	if (w->deferred_nr > FB_DEFERRED / 2 || w->deferred_tables > FB_DEFERRED_TABLES / 2)
+		fb_synchronize_rcu(w->me);
+}
+
 /* Set-up and the end of a trial: nobody reads any more. */
 static void fb_rcu_drain(struct fb_worker *w)
 {

@@ -10,6 +10,7 @@
 #define FB_SYNC_NAIVE_RWSEM_H
 
 #include "sync/atomic.h"
+#include "sync/rcu.h"
 
 struct fb_naive_rwsem {
 	uint32_t word;
@@ -44,9 +45,11 @@ FB_INLINE bool fb_naive_down_read(struct fb_naive_rwsem *s, struct fb_task *me)
 		return false;
 	began = fb_now();
 	me->contended++;
+	fb_rcu_offline(me);	/* the writer may wait for a grace period */
 	do
 		fb_spin_u32(&s->word, 1);
 	while (!fb_naive_down_read_trylock(s));
+	fb_rcu_online(me);
 	me->wait_ns += fb_now() - began;
 	return true;
 }
@@ -59,12 +62,14 @@ FB_INLINE bool fb_naive_down_write(struct fb_naive_rwsem *s, struct fb_task *me)
 		return false;
 	began = fb_now();
 	me->contended++;
+	fb_rcu_offline(me);
 	do {
 		uint32_t word = fb_load_u32(&s->word, FB_RELAXED);	/* relaxed: only to wait for its change */
 
 		if (word)
 			fb_spin_u32(&s->word, word);
 	} while (!fb_naive_down_write_trylock(s));
+	fb_rcu_online(me);
 	me->wait_ns += fb_now() - began;
 	return true;
 }
