@@ -193,20 +193,17 @@ def model(case: Case) -> tuple[list[str], list[str]]:
 
 
 def _script() -> str:
-    wanted = "|".join(_FUNCTIONS)
     lines = [
         preparation([Handler.EXT4, Handler.XFS, Handler.DRIVER]),
         "tracing=/sys/kernel/tracing",
-        "start() {",
-        f'grep -E "^({wanted})( |$)" $tracing/available_filter_functions | cut -d" " -f1 |',
-        "sort -u > $tracing/set_ftrace_filter",
+        "echo 0 > $tracing/tracing_on",
+        f"for f in {' '.join(_FUNCTIONS)}; do echo $f >> $tracing/set_ftrace_filter; done",
         "echo 1 > $tracing/options/function-fork",
-        "}",
+        "echo function > $tracing/current_tracer",
         # trace NUMBER RETRY ARGUMENTS
         "trace() {",
         f"number=$1; echo $2 > {PROBE_PARAMETERS}/retry; shift 2",
-        "echo 0 > $tracing/tracing_on; echo > $tracing/trace",
-        "echo function > $tracing/current_tracer",
+        "echo > $tracing/trace",
         "sh -c 'echo $$ > /sys/kernel/tracing/set_ftrace_pid",
         "echo 1 > /sys/kernel/tracing/tracing_on",
         'exec faultloop "$@"\' x "$@" > /dev/null',
@@ -215,9 +212,7 @@ def _script() -> str:
         "grep -v '^#' $tracing/trace | sed 's/^ *\\([^ ]*\\) .*: \\(.*\\)$/\\1 \\2/' > /tmp/t",
         "awk '/ lock_vma_under_rcu/ {n = NR} /huge_fault <-/ {if (!s) s = n} {l[NR] = $0}",
         f"END {{for (i = s; i <= NR && i < s + {_LINES}; i++) print l[i]}}' /tmp/t >&3",
-        "echo nop > $tracing/current_tracer",
         "}",
-        "start",
     ]
     last: Handler | None = None
     for number, case in enumerate(cases()):
