@@ -148,3 +148,35 @@ def test_info(tmp_path):
     assert raw["host"]["cpus"] == len(os.sched_getaffinity(0))
     assert "threads" in raw["engines"]
     assert Status.OK.value == "ok"
+
+
+def test_the_default_sweep_ends_with_a_simulated_panel_on_a_small_machine(monkeypatch):
+    pytest.importorskip("faultbench._virtual", reason="the extension is not built")
+    from faultbench import config
+    from faultbench.cli import session
+    from faultbench.topology import Cpu, Topology
+
+    def machines(cpus, **given):
+        topology = Topology(tuple(Cpu(0, 0, n, n) for n in range(cpus)))
+        return [part.machine.name for part in session.parts_of(config.parse(given), topology)]
+
+    assert machines(2) == ["threads", "virtual:generic"]
+    assert machines(64) == ["threads"]
+    assert machines(2, writers="0") == ["threads"]
+
+
+def test_simulated_trials_have_lines_and_a_time_line(tmp_path):
+    pytest.importorskip("faultbench._virtual", reason="the extension is not built")
+    done = faultbench("sweep", "--machine", "virtual", "--threads", "2", "--writers", "0", "--vmas",
+                      "shared", "--handler", "device-dax", "--faults", "5", "--repeats", "1",
+                      "--no-plot", "--lines", "--trace", "t.json", "-o", "v.jsonl",
+                      cwd=tmp_path)  # fmt: skip
+    assert "mmap_lock.count" in done.stdout
+    assert json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    (trial, *_) = records.read(tmp_path / "v.jsonl").trials
+    assert "log" not in trial.extra
+    assert trial.host == {}
+    for bad in (["--trace", "t.json"], ["--trace", "u.json", "--machine", "threads"]):
+        again = faultbench("sweep", "--machine", "virtual", *bad, cwd=tmp_path, check=False)
+        assert again.returncode in (2, 74)
+        assert len(again.stderr.splitlines()) == 1

@@ -27,7 +27,10 @@ def sweep(
     ] = None,
     handler: Annotated[
         Text,
-        _option("device-dax ext4 xfs driver driver-retry anon nop. Default: device-dax,ext4."),
+        _option(
+            "device-dax ext4 xfs driver driver-retry anon nop. Default: device-dax,ext4.",
+            metavar="LIST",
+        ),
     ] = None,
     order: Annotated[
         Text, _option("pmd (2 MiB), pud (1 GiB), pte (4 KiB).", metavar="LIST")
@@ -61,13 +64,13 @@ def sweep(
     mapping: Annotated[
         Text, _option("Kernel machine: anon, memfd, file:PATH, dax:PATH, …", metavar="LIST")
     ] = None,
-    duration: Annotated[Text, _option("Window of a trial: 250ms, 2s.", metavar="TIME")] = None,
+    duration: Annotated[Text, _option("Window of a trial. Default: 250ms.", metavar="TIME")] = None,
     faults: Annotated[Text, _option("Or faults per worker: fixed work.", metavar="N")] = None,
     repeats: Annotated[Text, _option("Trials of each point. Default: 6.", metavar="N")] = None,
     warmup: Annotated[
-        Text, _option("Time or percent before the window. Default: 50 ms or 10 %.", metavar="TIME")
+        Text, _option("Before the window. Default: 50ms, at least 10%.", metavar="TIME")
     ] = None,
-    pin: Annotated[Text, _option("core, smt, scatter, none. Default: core.")] = None,
+    pin: Annotated[Text, _option("core, smt, scatter, none. Default: core.", metavar="HOW")] = None,
     cost: Annotated[
         Text,
         _option("Busy time of the steps that are not locks: default, none, FILE.", metavar="NAME"),

@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from faultbench import timeline
+from faultbench.errors import OutputError
+from faultbench.model import Handler, Path, Status, Trial, TrialSpec
+from faultbench.rules import resolve
+
+TRIAL = Trial(
+    TrialSpec(
+        "virtual:generic", "v6.6", Path.DIRECT, resolve(None, Path.DIRECT), Handler.EXT4,
+        threads=1, writers=1,
+    ),
+    Status.OK,
+)  # fmt: skip
+LOG = [
+    [1_000_000, 0, "step", 0, "", 0],
+    [2_000_000, 1, "step", 999, "", 0],
+    [3_000_000, 0, "arrive", 0, "mmap_lock.count", 500_000],
+    [4_000_000, 0, "step", 1, "", 0],
+    [6_000_000, 0, "load", 1, "mmap_lock.count", 0],
+]
+
+
+def test_steps_become_slices_that_follow_each_other():
+    made = timeline.events(TRIAL, LOG)
+    steps = [e for e in made if e.get("cat") == "step"]
+    assert sorted((e["name"], e["tid"], e["ts"], e["dur"]) for e in steps) == [
+        ("exc_page_fault", 0, 1.0, 3.0),
+        ("lock_vma_under_rcu", 0, 4.0, 2.0),
+        ("step 999", 2, 2.0, 4.0),
+    ]
+
+
+def test_a_line_is_under_way_until_it_arrives():
+    (line,) = [e for e in timeline.events(TRIAL, LOG) if e.get("cat") == "line"]
+    assert (line["name"], line["ts"], line["dur"]) == ("mmap_lock.count", 2.5, 0.5)
+
+
+def test_tracks_have_names():
+    names = {e["args"]["name"] for e in timeline.events(TRIAL, LOG) if e["ph"] == "M"}
+    assert names == {"CPU 0 (worker)", "CPU 0 lines", "CPU 1 (writer)", "CPU 1 lines"}
+
+
+def test_the_file_is_a_trace(tmp_path):
+    timeline.write(TRIAL, LOG, str(tmp_path / "t.json"))
+    raw = json.loads((tmp_path / "t.json").read_text())
+    assert raw["otherData"]["trial_id"] == TRIAL.trial_id
+    assert {e["ph"] for e in raw["traceEvents"]} == {"X", "M"}
+    with pytest.raises(OutputError, match="cannot write"):
+        timeline.write(TRIAL, LOG, str(tmp_path / "no" / "t.json"))
+
+
+def test_an_empty_log_is_an_empty_time_line():
+    assert timeline.events(TRIAL, []) == []
