@@ -125,6 +125,9 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 	case FB_PATTERN_PING_PONG:
 		/* even numbers are task 0's to raise; ACQUIRE, pairs with the other's store */
 		while ((old = fb_load_u64(&l->word, FB_ACQUIRE)) % 2 != me->id) {
+			/* Look without pausing at first: a pause may be longer than the journey that is timed. */
+			for (int i = 0; i < 200 && fb_load_u64(&l->word, FB_RELAXED) == old; i++)
+				;
 			if (!t->turns && fb_window(me) == FB_WINDOW_CLOSED)
 				return false;
 			fb_spin_u64(&l->word, old);

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("faultbench.cli.import_", "import_"),
     "explain": ("faultbench.cli.explain", "explain"),
     "machines": ("faultbench.cli.machines", "machines"),
+    "calibrate": ("faultbench.cli.calibrate", "calibrate"),
     "audit": ("faultbench.cli.audit", "audit"),
     "lab": ("faultbench.cli.lab", "lab"),
     "info": ("faultbench.cli.info", "info"),

@@ -1,0 +1,68 @@
+"""``faultbench calibrate``: this machine as a machine file for the virtual machine."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def calibrate(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Machine file to write.", metavar="FILE")
+    ] = Path("this-machine.toml"),
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Core-to-core matrix; default: beside the machine file.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Measure local hits, transfers, residency and wake-ups here; write a machine file."""
+    from faultbench import calibrate as measuring
+    from faultbench import host
+    from faultbench.errors import OutputError, UsageError
+    from faultbench.topology import read_topology
+
+    if output.suffix != ".toml":
+        raise UsageError(f"-o {output}: a machine file ends in .toml")
+    if output.exists():
+        raise UsageError(f"-o {output}: exists; name another file or remove it")
+    topology = read_topology()
+
+    def say(text: str) -> None:
+        print(f"calibrate: {text} …", file=sys.stderr)
+
+    found = measuring.measure(topology, say)
+    model = str(host.identity(topology).get("cpu_model", ""))[:100]
+    text = measuring.to_toml(_name(output), found, topology, model)
+    measuring.parse(text, str(output))  # what it writes it can read
+    target = picture or output.with_suffix(".png")
+    try:
+        output.write_text(text, encoding="utf-8")
+        from faultbench.plots.matrix import core_to_core
+
+        core_to_core(found.matrix, f"Core to core, {model}", target)
+    except OSError as error:
+        raise OutputError(f"{error.filename or output}: {error.strerror}") from None
+    except ValueError as error:  # matplotlib: a format it does not know
+        raise OutputError(f"--picture {target}: {error}") from None
+    _show(found, measuring.by_distance(found, topology))
+    print(f"\nmachine file: {output}; matrix: {target}", file=sys.stderr)
+    print(f"use it: faultbench sweep --machine virtual:{output}", file=sys.stderr)
+
+
+def _name(output: Path) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in output.stem)[:100] or "machine"
+
+
+def _show(found, distances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    print(f"load {found.load:.1f} ns, read-modify-write {found.rmw:.1f} ns, both on a line it has")
+    for name, ns in distances.items():
+        shown = {"core": "same core", "l3": "same socket", "remote": "other socket"}[name]
+        print(f"transfer, {shown}: {ns:.0f} ns")
+    print(f"residency {found.residency:.0f} ns; a wake-up each way {found.round_trip / 2:.0f} ns")
+    cpus = sorted({cpu for pair in found.matrix for cpu in pair})
+    if len(cpus) <= 16:
+        print("\n      " + "".join(f"{cpu:>6}" for cpu in cpus))
+        for a in cpus:
+            cells = (found.matrix.get((min(a, b), max(a, b))) for b in cpus)
+            print(f"{a:>6}" + "".join(f"{'·':>6}" if c is None else f"{c:>6.0f}" for c in cells))
