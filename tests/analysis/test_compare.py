@@ -95,6 +95,13 @@ def test_by_kernel_ignores_the_path_each_kernel_brings():
     assert "path" not in got.columns
 
 
+def test_paths_that_cross_kernels_stay_apart():
+    both = [sweep(kernel=k, seed=i) for i, k in enumerate(("v6.5", "v6.6"))]
+    got = c.by_column(pd.concat(both), "kernel").table
+    assert set(got["path"]) == {"retry", "direct"}
+    assert (got.n_a == 6).all()
+
+
 def test_every_other_path_is_compared_with_retry_unless_told():
     df = sweep(paths=("mmap-lock", "abort", "retry", "direct"))
     got = c.by_column(df, "path").table

@@ -59,7 +59,9 @@ def by_column(
     kept, notes = checked(df, metric)
     values = [str(v) for v in pd.unique(kept[by])]
     base, others = _sides(values, by, pair)
-    keys = key_columns(kept, without=("path", "kernel") if by == "kernel" else ("path",))
+    # A kernel brings its path; where --path crosses kernels, the path stays part of the case.
+    whole = by == "kernel" and one_path_each(kept)
+    keys = key_columns(kept, without=("path", "kernel") if whole else (by,))
     parts, lone = [], 0
     floors = Floors(kept, metric)
     for other in others:
@@ -97,6 +99,11 @@ def files(
     table = _table(a, b, Floors(left, metric, right), paired=False)
     table = _blind(table, both, columns).assign(a=names[0], b=names[1])
     return Comparison(metric, False, columns, _ordered(table, columns), notes)
+
+
+def one_path_each(df: pd.DataFrame) -> bool:
+    """Return whether each kernel ran on one path, as it does unless ``--path`` was given too."""
+    return bool((df.groupby("kernel")["path"].nunique() <= 1).all())
 
 
 class Floors:

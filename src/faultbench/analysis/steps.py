@@ -133,7 +133,7 @@ def _ledger(
 def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
     """Return waiting per fault by lock on ``path``, at the most workers of each simulated case.
 
-    Columns: machine, handler, vmas, writers, threads, lock, wait_ns; repeats averaged.
+    Columns: machine, kernel, handler, vmas, writers, threads, lock, wait_ns; repeats averaged.
     """
     locks = {"mmap_lock": MMAP_LOCK, **NEXT}
     rows = []
@@ -145,8 +145,8 @@ def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
         if steps is None:
             continue
         case = {
-            "machine": spec.machine, "handler": spec.handler_label, "vmas": spec.vmas_label,
-            "writers": spec.writers, "threads": spec.threads,
+            "machine": spec.machine, "kernel": spec.kernel, "handler": spec.handler_label,
+            "vmas": spec.vmas_label, "writers": spec.writers, "threads": spec.threads,
         }  # fmt: skip
         for lock, functions in locks.items():
             here = [s for s in functions if s in steps.index]
@@ -154,7 +154,7 @@ def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
             rows.append(case | {"lock": lock, "wait_ns": wait})
     if not rows:
         return pd.DataFrame()
-    keys = ["machine", "handler", "vmas", "writers", "threads"]
+    keys = ["machine", "kernel", "handler", "vmas", "writers", "threads"]
     table = pd.DataFrame(rows).groupby([*keys, "lock"], as_index=False)["wait_ns"].mean()
     most = table.groupby(keys[:-1])["threads"].transform("max")
     kept: pd.DataFrame = table[table["threads"] == most].reset_index(drop=True)

@@ -33,8 +33,17 @@ class Ratio:
         return text, STYLES[self.verdict] if real else "dim"
 
 
+def _way_of(good: pd.DataFrame) -> str:
+    """Return what was varied: kernels where each brings its own path, else paths, else nothing."""
+    from faultbench.analysis.compare import one_path_each
+
+    if good["kernel"].nunique() > 1 and one_path_each(good):
+        return "kernel"
+    return next((c for c in ("path", "kernel") if good[c].nunique() > 1), "")
+
+
 class Ratios:
-    """B against A in every case of a table, by path if paths differ, else by kernel."""
+    """B against A in every case of a table, by what was varied."""
 
     def __init__(self, good: pd.DataFrame, metric: str) -> None:
         self.metric = metric
@@ -42,7 +51,7 @@ class Ratios:
         self.title = ""
         self.floor_pct = math.nan
         self._keys: list[str] = []
-        self._way = next((c for c in ("path", "kernel") if good[c].nunique() > 1), "")
+        self._way = _way_of(good)
         self._found: dict[tuple[str, ...], Ratio] = {}
         if self._way:
             try:

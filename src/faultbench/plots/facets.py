@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from faultbench.analysis.compare import Comparison
+from faultbench.analysis.compare import Comparison, one_path_each
 from faultbench.analysis.frame import (
     PATHS,
     in_words,
@@ -82,7 +82,9 @@ def spread(df: pd.DataFrame) -> pd.DataFrame:
 
 def facets(df: pd.DataFrame, column: str) -> Iterator[Facet]:
     """Yield the panels of a table that was ``spread``, sorted by what was asked."""
-    fixed = ("threads", "path", "kernel") if column == "kernel" else ("threads", "path")
+    fixed = ["threads", column]
+    if column == "kernel" and one_path_each(df):
+        fixed.append("path")
     keys = [c for c in key_columns(df, without=fixed) if df[c].nunique() > 1]
     if not keys:
         yield Facet(_common(df), {}, df, is_virtual(df["machine"].iloc[0]))

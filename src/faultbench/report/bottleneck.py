@@ -74,13 +74,14 @@ def _simulated(trials: Sequence[Trial]) -> list[str]:
         return []
     lines = steps.hottest(trials)
     found = []
-    keys = ["machine", "handler", "vmas", "writers", "threads"]
+    keys = ["machine", "kernel", "handler", "vmas", "writers", "threads"]
     for values, rows in table.groupby(keys, sort=False):
         where = dict(zip(keys, values, strict=True))
         if where["threads"] == 1:
             continue
         top = rows.sort_values("wait_ns").iloc[-1]
-        name = in_words({k: where[k] for k in keys[1:]})
+        named = keys[1:] if table["kernel"].nunique() > 1 else keys[2:]
+        name = in_words({k: where[k] for k in named})
         where_from = f"{name} (simulated {where['machine']})"
         if top["wait_ns"] < LEAST_NS:
             found.append(f"{where_from}: no lock is waited for {LEAST_NS} ns a fault or more.")

@@ -15,6 +15,7 @@ from faultbench.analysis.frame import (
     WALL,
     checked,
     is_virtual,
+    kernel_order,
     key_columns,
     names_of,
 )
@@ -102,6 +103,8 @@ def gather(
 def _title(df: pd.DataFrame) -> str:
     handlers = ", ".join(sorted({str(h) for h in df["handler"]}))
     swept = [p for p in PATHS if (df["path"] == p).any()]
+    if df["kernel"].nunique() > 1 and compare.one_path_each(df):
+        swept = sorted({str(k) for k in df["kernel"]}, key=kernel_order)
     paths = " against ".join(swept)
     return f"Page faults on {handlers}" + (f": {paths}" if paths else "")
 
@@ -112,10 +115,9 @@ def _comparisons(
     """Return the comparisons the data allow: by path, by kernel."""
     found = []
     for by in ("path", "kernel"):
-        if by == "path" and df["kernel"].nunique() > 1 and df["path"].nunique() > 1:
-            together = df.groupby("kernel")["path"].nunique()
-            if (together < 2).all():
-                continue  # each kernel brings its own path: the kernels are what is compared
+        several = df["kernel"].nunique() > 1 and df["path"].nunique() > 1
+        if by == "path" and several and compare.one_path_each(df):
+            continue  # each kernel brings its own path: the kernels are what is compared
         try:
             wall = compare.by_column(df, by)
         except DataError:
