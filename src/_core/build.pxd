@@ -19,7 +19,8 @@ cdef inline uint64_t mix(uint64_t x) noexcept nogil:
 
 
 cdef inline uint32_t tables_needed(trial_state *s) noexcept:
-    """Most tables that can exist at once: a PGD and PUDs per mm, PMDs and PTEs per mapping, and what waits to be freed."""
+    """Most tables that can exist at once: a PGD and PUDs per mm, PMDs and PTEs per mapping, and what waits to be
+    freed."""
     cdef fb_trial *t = &s.t
     cdef uint64_t size = s.entries << t.entry_shift
     cdef uint64_t per_mapping = (size >> PUD_SHIFT) + 2
@@ -122,7 +123,8 @@ cdef inline int make_mms(trial_state *s) except -1:
         mm = <mm_struct *>(p + 8 if s.mm_layout == MM_LAYOUT_SAME else p)
         t.mm[i] = mm
         fb_store_u64(&mm.mm_id, i, FB_RELAXED)
-        fb_store_u32(&mm.mm_lock_seq, s.seq_start & ~<uint32_t>1 if t.rules & RULE_SEQCOUNT else s.seq_start, FB_RELAXED)
+        fb_store_u32(&mm.mm_lock_seq, s.seq_start & ~<uint32_t>1 if t.rules & RULE_SEQCOUNT else s.seq_start,
+                     FB_RELAXED)
         error = fb_any_init(&mm.mmap_lock, t.rwsem)
         if error:
             raise ValueError("run_trial: rwsem=pthread needs real threads")
@@ -186,7 +188,8 @@ cdef inline int make_files(trial_state *s) except -1:
 
 
 cdef inline int make_mappings(trial_state *s, bint fresh) except -1:
-    """Place the mappings, each at a 1 GiB boundary with a GiB between two, and mmap them; give the workers their slices."""
+    """Place the mappings, each at a 1 GiB boundary with a GiB between two, and mmap them; give the workers their
+    slices."""
     cdef fb_trial *t = &s.t
     cdef uint64_t size = s.entries << t.entry_shift
     cdef uint64_t stride = (((size - 1) >> PUD_SHIFT) + 2) << PUD_SHIFT

@@ -17,4 +17,5 @@ def latency_edges() -> list[int]:
     """Lower edge of each latency bucket in ns."""
     return make_latency_edges()
 
+
 include "probe.pxi"

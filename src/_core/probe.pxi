@@ -1,4 +1,5 @@
-# Probes for tests and `explain`: one thread drives the tasks of a trial by hand. Included by checked.pyx and single.pyx.
+# Probes for tests and `explain`: one thread drives the tasks of a trial by hand. Included by checked.pyx and
+# single.pyx.
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
@@ -65,7 +66,8 @@ cdef class Probe:
         return w.base, 1 << self.s.t.entry_shift, w.entries
 
     def fault(self, address: int, write: bool = True, task: int = 0) -> dict:
-        """Fault once; return done, outcome, counters (what changed), for task 0 the sequence of steps and lock operations
+        """Fault once; return done, outcome, counters (what changed), for task 0 the sequence of steps and lock
+        operations
         and, on ``_single``, accesses: [store or rmw, object, field] of every write to a shared word."""
         cdef fb_worker *w = self._task(task)
         cdef uint64_t at = address

@@ -1,5 +1,6 @@
 # cython: language_level=3
-"""The checks at rest: what must hold when all tasks have ended (design §4, Invariants). One broken, and there is no rate."""
+"""The checks at rest: what must hold when all tasks have ended (design §4, Invariants). One broken, and there is no
+rate."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from _core.setup cimport *

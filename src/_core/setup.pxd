@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free
 from _core.mm.handlers cimport *
 from _core.mm.locks cimport *
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.mmap cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.vma_tree cimport *
@@ -50,7 +51,8 @@ cdef inline uint64_t field(dict spec, str key, uint64_t most, object default=Non
 
 
 cdef inline str objection(fb_trial *t, trial_state *s, dict spec):
-    """Why this combination does not exist; None when it does. faultbench.rules says the same in the words of options."""
+    """Why this combination does not exist; None when it does. faultbench.rules says the same in the words of
+    options."""
     cdef bint files = t.handler != HANDLER_ANON and t.handler != HANDLER_NOP
     cdef bint fs = t.handler == HANDLER_EXT4 or t.handler == HANDLER_XFS
     if t.workers == 0:

@@ -1,8 +1,10 @@
 # cython: language_level=3
 """One task of a trial: a worker that faults, or a writer. The same on every machine.
 
-A worker walks its slice, entry by entry. When the slice is full it empties it again (refill): its own entries, under the
-ptl only, outside the faults' clock. Between two faults it looks at the window; when that opens or closes it notes its own
+A worker walks its slice, entry by entry. When the slice is full it empties it again (refill): its own entries, under
+the
+ptl only, outside the faults' clock. Between two faults it looks at the window; when that opens or closes it notes
+its own
 counters, wall clock and CPU time. Nobody else looks at them while it runs.
 """
 
@@ -10,6 +12,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.fault cimport *
 from _core.mm.locks cimport *
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.mmap cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.zap cimport *

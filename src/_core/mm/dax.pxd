@@ -1,12 +1,15 @@
 # cython: language_level=3
-"""fs/dax.c: entries of the page cache that stand for device pages, their per-entry lock, and dax_iomap_fault() (§6.2-6.4).
+"""fs/dax.c: entries of the page cache that stand for device pages, their per-entry lock, and dax_iomap_fault()
+(§6.2-6.4).
 
-i_pages is a flat array here, one word per entry of the trial's order, under xa_lock; the radix levels above a leaf, which
+i_pages is a flat array here, one word per entry of the trial's order, under xa_lock; the radix levels above a leaf,
+which
 change only when a file grows, are dropped. Three xa_lock rounds per fault: lock the entry, insert the real one, unlock.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.pte cimport *
@@ -36,7 +39,8 @@ cdef inline dax_waitq *dax_entry_waitqueue(fb_worker *w, const uint64_t *slot) n
 cdef inline void dax_wait(fb_worker *w, inode *node, uint64_t *slot) noexcept nogil:
     """Sleep until the entry is unlocked. xa_lock held on entry and on return; the entry must be looked at again.
 
-    The waiter queues itself under xa_lock, and the unlocker takes xa_lock before it looks at the queue: one sees the other.
+    The waiter queues itself under xa_lock, and the unlocker takes xa_lock before it looks at the queue: one sees the
+    other.
     """
     cdef dax_waitq *wq = dax_entry_waitqueue(w, slot)
     cdef dax_waiter *me = &w.t.waiter[w.me.id]
@@ -228,36 +232,3 @@ cdef inline uint32_t dax_iomap_fault(vm_fault *vmf, inode *node, uint32_t order)
     if order == 0:
         return dax_iomap_pte_fault(vmf, node)
     return dax_iomap_pmd_fault(vmf, node) if order == PMD_ORDER else VM_FAULT_FALLBACK
-
-
-cdef inline uint32_t dax_finish_sync_fault(vm_fault *vmf, inode *node, uint32_t order) noexcept nogil:
-    """MAP_SYNC: fsync, then insert, all under the fault lock (§6.4)."""
-    cdef fb_worker *w = vmf.w
-    cdef uint64_t *slot = dax_slot(node, dax_index(vmf))
-    cdef uint32_t ret
-    fb_at(w, STEP_DAX_FINISH_SYNC_FAULT, node)
-    vfs_fsync(w)
-    spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)    # dax_insert_pfn_mkwrite()
-    while fb_load_u64(slot, FB_RELAXED) & DAX_LOCKED:
-        dax_wait(w, node, slot)
-    fb_store_u64(slot, fb_load_u64(slot, FB_RELAXED) | DAX_DIRTY | DAX_LOCKED, FB_RELAXED)
-    spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
-    fb_acquired(w, LOCK_DAX_ENTRY, slot, False)
-    ret = insert_pfn_pmd(vmf, True) if order == PMD_ORDER else insert_pfn(vmf, True)
-    dax_unlock_entry(w, node, slot)
-    return ret
-
-
-cdef inline void vfs_fsync(fb_worker *w) noexcept nogil:
-    """Commit: ext4 bumps the journal's sequence under j_state_lock, XFS pushes its log under the context lock."""
-    cdef super_block *sb = w.t.sb
-    if w.t.handler == HANDLER_XFS:
-        down_write(w, LOCK_L_CILP, &sb.l_cilp)
-    else:
-        write_lock(w, LOCK_J_STATE_LOCK, &sb.s_journal.j_state_lock)
-    # Relaxed: under one of the two locks.
-    fb_store_u64(&sb.s_journal.j_commit_sequence, fb_load_u64(&sb.s_journal.j_commit_sequence, FB_RELAXED) + 1, FB_RELAXED)
-    if w.t.handler == HANDLER_XFS:
-        up_write(w, LOCK_L_CILP, &sb.l_cilp)
-    else:
-        write_unlock(w, LOCK_J_STATE_LOCK, &sb.s_journal.j_state_lock)

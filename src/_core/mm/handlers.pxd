@@ -3,7 +3,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.dax cimport *
+from _core.mm.dax_sync cimport *
 from _core.mm.locks cimport *
 from _core.mm.pte cimport *
 from _core.mm.vm_ops cimport *
@@ -144,7 +146,8 @@ cdef inline uint32_t fs_dax_pte_fault(vm_fault *vmf) noexcept nogil:
 
 
 cdef inline uint32_t filemap_map_pages(vm_fault *vmf) noexcept nogil:
-    """Fault-around: the page cache of a DAX file holds entries, not pages, so it finds nothing. Under RCU, does not block."""
+    """Fault-around: the page cache of a DAX file holds entries, not pages, so it finds nothing. Under RCU, does not
+    block."""
     fb_at(vmf.w, STEP_MAP_PAGES, vmf.vma)
     fb_load_u64(dax_slot(vma_inode(vmf.vma), dax_index(vmf)), FB_RELAXED)
     return 0

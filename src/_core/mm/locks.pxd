@@ -6,6 +6,7 @@ mmap_lock goes through the `rwsem=` knob; every other rwsem is the kernel's algo
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 
 cdef extern from "mm/lockdep.h" nogil:
     const bint FB_CHECKED_BUILD

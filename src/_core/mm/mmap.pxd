@@ -9,7 +9,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.dax cimport *
+from _core.mm.dax_sync cimport *
 from _core.mm.locks cimport *
 from _core.mm.vma cimport *
 from _core.mm.vma_lock cimport *
@@ -130,7 +132,8 @@ cdef inline void op_mprotect(fb_worker *w, uint32_t m) noexcept nogil:
     mmap_write_unlock(w, mm)
 
 
-cdef inline void dax_writeback_one(fb_worker *w, inode *node, uint64_t *slot, mm_struct *mm, uint64_t addr) noexcept nogil:
+cdef inline void dax_writeback_one(fb_worker *w, inode *node, uint64_t *slot, mm_struct *mm,
+                                   uint64_t addr) noexcept nogil:
     """Lock a dirty entry, make its mapping read-only and clean, write back, drop the DIRTY tag."""
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
     while fb_load_u64(slot, FB_RELAXED) & DAX_LOCKED:

@@ -2,7 +2,8 @@
 """Page tables: four levels, allocated when a fault needs them (kernel-reference §5.1, §5.4).
 
     lock               protects                              is taken
-    page_table_lock    PGD and PUD entries, PUD leaves       to install a PUD or PMD table, to touch a PUD leaf (pud_lock)
+    page_table_lock    PGD and PUD entries, PUD leaves       to install a PUD or PMD table, to touch a PUD leaf
+    (pud_lock)
     PMD ptl, per 1 GiB PMD entries                           to insert or change a PMD leaf, to install a PTE table
     PTE ptl, per 2 MiB PTEs                                  to insert or change a PTE
 
@@ -13,6 +14,7 @@ busy time of the step.
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 
 
@@ -67,7 +69,8 @@ cdef inline fb_spinlock *pte_lock(fb_worker *w, const uint64_t *pte) noexcept no
 
 cdef inline bint table_install(fb_worker *w, mm_struct *mm, uint64_t *entry, uint32_t level, uint32_t step,
                                uint32_t lock_class, fb_spinlock *ptl) noexcept nogil:
-    """Install a table of `level` (0 PTE, 1 PMD, 2 PUD) under `ptl` unless somebody else has: __pmd_alloc() and its like.
+    """Install a table of `level` (0 PTE, 1 PMD, 2 PUD) under `ptl` unless somebody else has: __pmd_alloc() and its
+    like.
 
     Returns False when there is no memory. pgtables_bytes lies beside mmap_lock's count and page_table_lock (§5.4).
     """
@@ -111,7 +114,8 @@ cdef inline uint64_t *pud_alloc(fb_worker *w, mm_struct *mm, uint64_t addr) noex
 
 
 cdef inline uint64_t pmd_table_alloc(fb_worker *w, mm_struct *mm, uint64_t *pud) noexcept nogil:
-    """Return the PUD entry after making sure that it is not none: a table, or a leaf that came meanwhile. 0 = no memory."""
+    """Return the PUD entry after making sure that it is not none: a table, or a leaf that came meanwhile. 0 = no
+    memory."""
     cdef uint64_t entry = entry_read(pud)
     if fb_unlikely(entry == 0):
         if not table_install(w, mm, pud, 1, STEP_PMD_ALLOC, LOCK_PAGE_TABLE_LOCK, &mm.page_table_lock):

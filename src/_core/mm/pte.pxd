@@ -3,6 +3,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.rules cimport *
@@ -20,7 +21,8 @@ cdef inline bint pte_map(vm_fault *vmf, uint64_t pmd) noexcept nogil:
 
 cdef inline bint pte_alloc_map(vm_fault *vmf) noexcept nogil:
     """pte_alloc() and pte_offset_map(). False: the PMD became a leaf, or no memory (which is noted)."""
-    cdef uint64_t pmd = pte_table_alloc(vmf.w, <mm_struct *>fb_load_u64(<uint64_t *>&vmf.vma.vm_mm, FB_RELAXED), vmf.pmd)
+    cdef uint64_t pmd = pte_table_alloc(vmf.w, <mm_struct *>fb_load_u64(<uint64_t *>&vmf.vma.vm_mm, FB_RELAXED),
+                                        vmf.pmd)
     return pmd != 0 and pte_map(vmf, pmd)
 
 

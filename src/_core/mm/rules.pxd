@@ -5,12 +5,14 @@
     maybe-read   mmap_lock for read, or only the lock of this VMA
 
 The seed's text (6.6) says maybe-read for huge_fault and map_pages. Before the patch huge_fault says read; before file
-VMAs were let in (6.4, 6.5) everything does. From 6.7 fault and pfn_mkwrite are maybe-read too where vm_ops has map_pages
+VMAs were let in (6.4, 6.5) everything does. From 6.7 fault and pfn_mkwrite are maybe-read too where vm_ops has
+map_pages
 (vmf_can_call_fault), which the kernel's own text does not say.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 
 cdef enum vm_op:

@@ -1,8 +1,10 @@
 # cython: language_level=3
-"""What the fault path asks of a VMA and of its driver, and the huge entries it puts in (mm/memory.c, mm/huge_memory.c)."""
+"""What the fault path asks of a VMA and of its driver, and the huge entries it puts in (mm/memory.c,
+mm/huge_memory.c)."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.rules cimport *
@@ -24,7 +26,8 @@ cdef inline bint vma_shared(const vm_area_struct *vma) noexcept nogil:
 
 
 cdef inline bint thp_allowed(const vm_area_struct *vma) noexcept nogil:
-    """hugepage_vma_check() in a fault: a DAX VMA is allowed whatever sysfs says; alignment is the handler's affair (§5.2)."""
+    """hugepage_vma_check() in a fault: a DAX VMA is allowed whatever sysfs says; alignment is the handler's affair
+    (§5.2)."""
     cdef const vm_operations_struct *ops
     if vma_flags(vma) & VM_NOHUGEPAGE:
         return False

@@ -1,13 +1,15 @@
 # cython: language_level=3
 """A VMA's life: allocated, inserted, split, detached, freed (kernel/fork.c, mm/vma.c; kernel-reference §3, §7.1).
 
-Until 6.14 a VMA and its lock are freed a grace period after they left the tree, poisoned until they are used again. From
+Until 6.14 a VMA and its lock are freed a grace period after they left the tree, poisoned until they are used again.
+From
 6.15 the slab is SLAB_TYPESAFE_BY_RCU: a VMA is reused at once, and a reader that still has the pointer is kept out by
 vm_refcnt, vm_mm and the bounds.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 from _core.mm.vma_lock cimport *
 from _core.mm.vma_tree cimport *

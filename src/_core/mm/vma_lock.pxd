@@ -16,6 +16,7 @@ The reader's second look is ACQUIRE and pairs with that RELEASE: who sees the ne
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 
 cdef enum:

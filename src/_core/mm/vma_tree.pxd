@@ -9,12 +9,14 @@ see early or late without harm:
 
 A child left of pivot[i] holds VMAs that end at or before it, the next child only VMAs that begin after it. Hence a leaf
 without a VMA that ends at or after `addr` proves that none contains `addr`. A replaced node is freed after a grace
-period (call_rcu in mt_free_rcu). Maple nodes hold gaps as entries; here a gap is where no VMA is, so that removing a VMA
+period (call_rcu in mt_free_rcu). Maple nodes hold gaps as entries; here a gap is where no VMA is, so that removing a
+VMA
 never joins gaps across nodes.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 
 cdef enum:
@@ -119,7 +121,8 @@ cdef inline bint tree_rewrite(fb_worker *w, mm_struct *mm, uint64_t start, uint6
                               vm_area_struct *add2) noexcept nogil:
     """One change of one leaf, seen by readers whole or not at all: remove a VMA and add up to two.
 
-    `start` picks the leaf: the start of what is removed, else of add1. `last` is the end of all that is added or removed.
+    `start` picks the leaf: the start of what is removed, else of add1. `last` is the end of all that is added or
+    removed.
     Returns False, and changes nothing that a reader can see, when there is no memory. mmap_lock held for write.
     """
     cdef vma_node *path[TREE_DEPTH]

@@ -1,8 +1,10 @@
 # cython: language_level=3
-"""Taking entries out again: unmap_vmas, free_pgtables, change_protection, and the harness's refill (mm/memory.c; §7)."""
+"""Taking entries out again: unmap_vmas, free_pgtables, change_protection, and the harness's refill (mm/memory.c;
+§7)."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
+from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
 from _core.mm.pgtable cimport *
 
@@ -27,7 +29,8 @@ cdef inline bint entry_change(uint64_t *entry, zap_op op) noexcept nogil:
 
 
 cdef inline bint change_at(fb_worker *w, mm_struct *mm, uint64_t addr, zap_op op) noexcept nogil:
-    """Change the leaf that translates `addr`, under the lock of its level. The caller keeps tables from being reused."""
+    """Change the leaf that translates `addr`, under the lock of its level. The caller keeps tables from being
+    reused."""
     cdef uint32_t level
     cdef uint64_t *entry = walk_leaf(mm, addr, &level)
     cdef uint64_t value = entry_read(entry)
