@@ -142,6 +142,15 @@ def test_one_path_gives_rates_without_a_ratio(tmp_path, drawn):
     assert not any("/" in a.get_ylabel().replace("faults/s", "") for a in drawn[0].axes)
 
 
+def test_a_panel_with_one_path_says_so_beside_panels_with_two(tmp_path, drawn):
+    df = default()
+    lone = df[(df.handler == "device-dax") | (df.path == "retry")]
+    sweep_figures(lone, tmp_path / "lone", formats=("png",))
+    assert "one path only" in words(drawn[0])
+    for made in drawn:
+        assert_inside(made)
+
+
 def test_single_workers_stand_in_both_panels():
     df = spread(default())
     titles = [f.title for f in facets(df, "path")]

@@ -202,6 +202,11 @@ def ratio(
     ax: Axes, table: pd.DataFrame, virtual: bool, cpus: int | None, counts: Sequence[int]
 ) -> None:
     """Draw B/A over workers with its interval above the noise floor's band."""
+    if table.empty:  # e.g. a resumed sweep that measured one path only here
+        ax.text(0.5, 0.5, "one path only:\nno ratio", ha="center", va="center", transform=ax.transAxes)
+        style.worker_axis(ax, counts)
+        ax.set_yticks([])
+        return
     ax.axhline(1, color=style.INK, linewidth=0.9, zorder=2)
     every: list[float] = [1.0]
     for i, (other, group) in enumerate(table.groupby("b", sort=False)):
