@@ -6,7 +6,11 @@
  * A library for test_primitives.py:
  *	primitive_count, primitive_name(i)
  *	primitive_run(i, threads, pairs)	CPU ns of all threads in their loops, or 0 if they could not be started
+ *	primitive_together()			whether the last run's threads were at it together: none lost its CPU, and the
+ *						last began while the first had most of its work before it
  */
+#include <sys/resource.h>
+
 #include "sync/osq.h"
 #include "sync/percpu_rwsem.h"
 #include "sync/pool.h"
@@ -46,7 +50,10 @@ static void *shared_mutex;
 
 static struct {
 	uint64_t pairs, cpu_ns;
-	uint32_t threads, ready;
+	uint32_t threads, ready, preempted;
+	struct {
+		_Alignas(FB_LINE_PAIR) uint64_t began, ended;	/* ns */
+	} at[64];
 	void (*loop)(struct fb_task *me, uint64_t n);
 } job;
 
@@ -94,9 +101,17 @@ static const struct {
 #endif
 };
 
+static uint32_t preemptions(void)
+{
+	struct rusage use;
+
+	return getrusage(RUSAGE_THREAD, &use) ? 0 : (uint32_t)use.ru_nivcsw;
+}
+
 static void body(struct fb_task *me)
 {
 	uint64_t began;
+	uint32_t lost;
 
 	fb_rcu_online(me);
 	job.loop(me, 1000);
@@ -106,9 +121,13 @@ static void body(struct fb_task *me)
 		if (i > 1000)
 			sched_yield();
 	}
+	lost = preemptions();
+	job.at[me->id % 64].began = fb_now();
 	began = fb_cpu_ns();
 	job.loop(me, job.pairs);
 	__atomic_fetch_add(&job.cpu_ns, fb_cpu_ns() - began, __ATOMIC_RELAXED);
+	job.at[me->id % 64].ended = fb_now();
+	__atomic_fetch_add(&job.preempted, preemptions() - lost, __ATOMIC_RELAXED);
 	fb_rcu_offline(me);
 }
 
@@ -135,6 +154,18 @@ static bool set_up(struct fb_arena *a, uint32_t threads)
 int primitive_count(void) { return sizeof(primitives) / sizeof(*primitives); }
 const char *primitive_name(int i) { return primitives[i].name; }
 
+int primitive_together(void)
+{
+	uint64_t first = UINT64_MAX, last = 0, first_end = UINT64_MAX;
+
+	for (uint32_t i = 0; i < job.threads && i < 64; i++) {
+		first = job.at[i].began < first ? job.at[i].began : first;
+		last = job.at[i].began > last ? job.at[i].began : last;
+		first_end = job.at[i].ended < first_end ? job.at[i].ended : first_end;
+	}
+	return !job.preempted && last < first_end && (last - first) * 5 < first_end - first;
+}
+
 /* Each on a CPU of its own while there are any: two threads that share one do not contend. */
 static void pin(struct fb_task *tasks, uint32_t threads)
 {
@@ -156,7 +187,7 @@ uint64_t primitive_run(int i, uint32_t threads, uint64_t pairs)
 
 	job.pairs = pairs;
 	job.cpu_ns = 0;
-	job.ready = 0;
+	job.ready = job.preempted = 0;
 	job.threads = threads;
 	job.loop = primitives[i].loop;
 	if (set_up(&a, threads) && (run.tasks = fb_tasks_create(&a, threads))) {

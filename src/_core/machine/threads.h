@@ -118,7 +118,7 @@ FB_INLINE bool fb_poll_u64(struct fb_task *me, const uint64_t *p, uint64_t old, 
  * A preempted owner looks as if it ran, so a spinner cannot rely on on_cpu alone as the kernel does. With a CPU for each
  * task nobody else wants this one and a millisecond is only a safety net; with fewer, the owner may be waiting for it.
  */
-FB_INLINE uint64_t fb_slice_end(const struct fb_task *me) { return fb_now() + me->machine->slice_ns; }
+FB_INLINE uint64_t fb_slice_end(const struct fb_task *me, uint64_t now) { return now + me->machine->slice_ns; }
 
 FB_INLINE int fb_window(struct fb_task *me)
 {

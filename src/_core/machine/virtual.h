@@ -195,9 +195,9 @@ FB_INLINE bool fb_poll_u64(struct fb_task *me, const uint64_t *p, uint64_t old, 
 }
 
 /* One task a CPU: nobody else wants it. */
-FB_INLINE uint64_t fb_slice_end(const struct fb_task *me)
+FB_INLINE uint64_t fb_slice_end(const struct fb_task *me, uint64_t now)
 {
-	(void)me;
+	(void)me, (void)now;
 	return UINT64_MAX;
 }
 

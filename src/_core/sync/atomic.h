@@ -26,8 +26,8 @@
  *						ends at `deadline` (ns) at the latest: waits a moment, or until *p may differ
  *						from `old`; false once the clock, which it may look at only every 16th turn (as
  *						rwsem_optimistic_spin), is past the deadline
- *	uint64_t fb_slice_end(const struct fb_task *me);	need_resched() as a time: until when a task that begins
- *						to spin now may go on; UINT64_MAX = nobody else wants this CPU
+ *	uint64_t fb_slice_end(const struct fb_task *me, uint64_t now);	need_resched() as a time: until when a task
+ *						that begins to spin at `now` may go on; UINT64_MAX = nobody else wants this CPU
  *	bool	 fb_park(struct fb_task *me, uint64_t timeout_ns);	sleep until fb_unpark(me); 0 = no time-out; false =
  *						timed out. One token: an unpark before the park is not lost. Counts
  *						me->parks when it really sleeps. May return early: callers loop. Locks sleep

@@ -52,7 +52,7 @@ cdef extern from "sync/atomic.h" nogil:
     void fb_spin_u32(const uint32_t *p, uint32_t old)
     void fb_spin_u64(const uint64_t *p, uint64_t old)
     bint fb_poll_u64(fb_task *me, const uint64_t *p, uint64_t old, uint64_t deadline)
-    uint64_t fb_slice_end(const fb_task *me)
+    uint64_t fb_slice_end(const fb_task *me, uint64_t now)
     bint fb_park(fb_task *me, uint64_t timeout_ns)
     void fb_unpark(fb_task *t)
     bint fb_task_on_cpu(const fb_task *t)

@@ -53,7 +53,7 @@ static __attribute__((noinline, unused)) struct fb_osq_node *fb_osq_wait_next(st
 static __attribute__((noinline, unused)) bool fb_osq_lock_slow(struct fb_osq *q, uint32_t old, struct fb_task *me)
 {
 	struct fb_osq_node *node = &me->sh->osq, *prev = &me->all[old - 1].sh->osq, *next;
-	uint64_t deadline = fb_slice_end(me);
+	uint64_t deadline = fb_slice_end(me, fb_now());
 
 	/* relaxed: others reach our prev only through prev->next, stored next */
 	fb_store_ptr((void **)&node->prev, prev, FB_RELAXED);

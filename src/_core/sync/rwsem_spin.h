@@ -73,10 +73,10 @@ static inline uint64_t fb_rwsem_rspin_ns(const struct fb_rwsem *s)
 	return (20 + (readers > 30 ? 30 : readers)) * 1000 / 2;
 }
 
-static inline bool fb_rwsem_optimistic_spin(struct fb_rwsem *s, struct fb_task *me)
+static inline bool fb_rwsem_optimistic_spin(struct fb_rwsem *s, struct fb_task *me, uint64_t slice_end)
 {
 	enum fb_owner_state prev = FB_OWNER_NULL, state;
-	uint64_t slice_end, reader_end = 0, owner = fb_rwsem_owner(s), count;
+	uint64_t reader_end = 0, owner = fb_rwsem_owner(s), count;
 	bool taken = false;
 
 	if ((owner & FB_RWSEM_NONSPINNABLE) ||
@@ -84,7 +84,6 @@ static inline bool fb_rwsem_optimistic_spin(struct fb_rwsem *s, struct fb_task *
 		return false;
 	if (!fb_osq_lock(&s->osq, me))
 		return false;
-	slice_end = fb_slice_end(me);
 	for (;;) {
 		state = fb_rwsem_spin_on_owner(s, me, slice_end);
 		if (state == FB_OWNER_NONSPINNABLE)
@@ -156,7 +155,7 @@ static __attribute__((noinline, unused)) void fb_rwsem_down_write_slow(struct fb
 
 	q.nr = 0;
 	me->contended++;
-	if (fb_rwsem_optimistic_spin(s, me))
+	if (fb_rwsem_optimistic_spin(s, me, fb_slice_end(me, began)))
 		goto out;
 
 	fb_rwsem_init_waiter(w, FB_RWSEM_WAITING_FOR_WRITE, me);
@@ -178,7 +177,7 @@ static __attribute__((noinline, unused)) void fb_rwsem_down_write_slow(struct fb
 
 		fb_spin_unlock(&s->wait_lock);
 		/* Owed the lock and its owner is just leaving: do not sleep for that. */
-		if (!owed || fb_rwsem_spin_on_owner(s, me, fb_slice_end(me)) != FB_OWNER_NULL)
+		if (!owed || fb_rwsem_spin_on_owner(s, me, fb_slice_end(me, fb_now())) != FB_OWNER_NULL)
 			fb_schedule(me, 0);
 		fb_spin_lock(&s->wait_lock, me);
 	}

@@ -203,7 +203,7 @@ FB_INLINE void fb_work(uint64_t ns) { sched.now += ns; }
 FB_INLINE uint64_t fb_cpu_ns(void) { return sched.now; }
 FB_INLINE void fb_count(struct fb_task *me, bool on) { (void)me, (void)on; }
 FB_INLINE int fb_window(struct fb_task *me) { return (void)me, (int)sched.window; }
-FB_INLINE uint64_t fb_slice_end(const struct fb_task *me) { return (void)me, sched.now + sched_random() % 4000; }
+FB_INLINE uint64_t fb_slice_end(const struct fb_task *me, uint64_t now) { return (void)me, now + sched_random() % 4000; }
 FB_INLINE bool fb_task_on_cpu(const struct fb_task *t) { return fb_load_u32(&t->sh->on_cpu, FB_RELAXED); }
 FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj) { (void)me, (void)step, (void)obj; }
 

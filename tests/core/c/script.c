@@ -166,7 +166,7 @@ static void nonspinnable(void)
 	fb_down_read(s, &t[0]);
 	fb_rwsem_set_nonspinnable(s);
 	CHECK('F', fb_rwsem_owner(s) & FB_RWSEM_NONSPINNABLE);
-	CHECK('F', !fb_rwsem_optimistic_spin(s, &t[1]));
+	CHECK('F', !fb_rwsem_optimistic_spin(s, &t[1], UINT64_MAX));
 	fb_down_read(s, &t[2]);
 	CHECK('F', fb_rwsem_owner(s) & FB_RWSEM_NONSPINNABLE);	/* kept by the readers that come */
 	queue(1, FB_RWSEM_WAITING_FOR_WRITE);
