@@ -145,7 +145,7 @@ def test_one_path_gives_rates_without_a_ratio(tmp_path, drawn):
 def test_a_panel_with_one_path_says_so_beside_panels_with_two(tmp_path, drawn):
     df = default()
     lone = df[(df.handler == "device-dax") | (df.path == "retry")]
-    sweep_figures(lone, tmp_path / "lone", formats=("png",))
+    sweep_figures(lone, tmp_path / "lone")
     assert "one path only" in words(drawn[0])
     for made in drawn:
         assert_inside(made)

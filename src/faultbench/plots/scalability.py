@@ -203,7 +203,8 @@ def ratio(
 ) -> None:
     """Draw B/A over workers with its interval above the noise floor's band."""
     if table.empty:  # e.g. a resumed sweep that measured one path only here
-        ax.text(0.5, 0.5, "one path only:\nno ratio", ha="center", va="center", transform=ax.transAxes)
+        words = "one path only:\nno ratio"
+        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
         style.worker_axis(ax, counts)
         ax.set_yticks([])
         return
