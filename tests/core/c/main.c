@@ -179,11 +179,10 @@ static int trial(bool last)
 	err = fb_machine_run(&run);
 	if (err) {
 		fprintf(stderr, "started %u of %u tasks: %s\n", run.started, run.nr, strerror(err));
-		return 2;
-	}
-	if (running->done)
+	} else if (running->done) {
 		running->done(&args, run.tasks, run.nr, last);
-	if (last) {
+	}
+	if (last && !err) {
 		report(own, run.nr);
 		printf("\n");
 	}
@@ -192,7 +191,7 @@ static int trial(bool last)
 	free(own);
 	fb_tasks_destroy(run.tasks);
 	fb_arena_destroy(&torture_arena);
-	return 0;
+	return err ? 2 : 0;
 }
 
 int main(int argc, char **argv)
