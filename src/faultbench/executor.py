@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,7 +93,7 @@ class ChildExecutor:
             self._process.stdin.flush()
 
     def _spawn(self) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._stderr = os.fdopen(os.memfd_create("faultbench-stderr"), "w+b")  # no /tmp needed
         try:
             self._process = subprocess.Popen(
                 self._argv,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 from typing import Any
 
-from faultbench.errors import UsageError
+from faultbench.errors import ResourceError, UsageError
 from faultbench.machines import Job, OnHost, request
 from faultbench.model import TrialSpec
 
@@ -16,7 +18,12 @@ class ThreadsMachine(OnHost):
     name = "threads"
 
     def check(self, spec: TrialSpec) -> None:
-        """Raise `UsageError` where the engine has no room."""
+        """Raise `UsageError` where the engine has no room, or was not built."""
+        if not _built():
+            raise ResourceError(
+                "the engine is not built here (faultbench._threads): install faultbench with pip, "
+                "it needs a C compiler"
+            )
         if spec.tasks > 4096:
             raise UsageError(f"--threads {spec.threads}: at most 4096 workers and writers")
 
@@ -25,6 +32,11 @@ class ThreadsMachine(OnHost):
         engine = importlib.import_module("faultbench._threads")  # in the child only
         result: dict[str, Any] = engine.run_trial(request(job, engine.CONSTANTS))
         return result
+
+
+@functools.cache
+def _built() -> bool:
+    return importlib.util.find_spec("faultbench._threads") is not None
 
 
 def machine(argument: str) -> ThreadsMachine:
