@@ -12,10 +12,9 @@ virtual = pytest.importorskip("faultbench._virtual")
 
 GENERIC = load("generic").figures()
 QUIET = GENERIC | {"jitter": 0, "stagger": 0}
-FREE = QUIET | {
-    name: 0
-    for name in ("core", "l3", "socket", "remote", "memory", "invalidate", "residency", "in_flight")
-}
+FREE = QUIET | dict.fromkeys(
+    ("core", "l3", "socket", "remote", "memory", "invalidate", "residency", "in_flight"), 0
+)
 # What a lock does under contention must not depend on the machine's figures.
 MACHINES = {
     "generic": GENERIC,
@@ -66,7 +65,7 @@ def test_a_transfer_costs_by_distance():
 
 
 def test_residency_and_flight_delay_the_next_holder():
-    slow = QUIET | {"rmw": 0, "residency": 70_000}
+    slow = QUIET | {"rmw": 0, "residency": 70_000, "in_flight": 0}
     assert max(run("ring", slow, 3, turns=1)["ns"]) == 100 + 2 * 70
     flying = slow | {"in_flight": 500}  # kept 70 ns, then 20 ns nobody's
     assert max(run("ring", flying, 3, turns=1)["ns"]) == 100 + 2 * 90
@@ -136,7 +135,7 @@ def test_nearest_first_is_unfair_but_starves_nobody():
 
 
 def test_a_deadlock_is_an_error_and_not_a_hang():
-    with pytest.raises(OSError, match="[Dd]eadlock"):
+    with pytest.raises(OSError, match=r"[Dd]eadlock"):
         run("ping_pong", QUIET | {"cpus": 8}, 1, turns=3)  # nobody answers
 
 

@@ -1,4 +1,4 @@
-"""Trials on simulated CPUs: the same counters as on threads, byte-identical results, clear errors."""
+"""Trials on simulated CPUs: counters as on threads, byte-identical results, clear errors."""
 
 from __future__ import annotations
 
@@ -80,9 +80,8 @@ def test_one_worker_counts_the_same_in_every_kernel(kernel, access):
 def test_several_workers_take_the_same_ways(path, handler, vmas):
     many = spec(path, handler=handler, threads=4, vmas=vmas, faults=300)
     simulated, real = run(many), run(many, "threads")
-    for name in ("success", "abort", "retry", "miss"):
-        name = f"vma_lock_{name}"
-        assert simulated["worker"][name] == real["worker"][name]
+    for event in ("success", "abort", "retry", "miss"):
+        assert simulated["worker"][f"vma_lock_{event}"] == real["worker"][f"vma_lock_{event}"]
     assert simulated["worker"]["mmap_lock_reads"] == real["worker"]["mmap_lock_reads"]
 
 

@@ -20,6 +20,7 @@ def calibrate(
     from faultbench import calibrate as measuring
     from faultbench import host
     from faultbench.errors import OutputError, UsageError
+    from faultbench.machines.description import parse
     from faultbench.topology import read_topology
 
     if output.suffix != ".toml":
@@ -34,7 +35,7 @@ def calibrate(
     found = measuring.measure(topology, say)
     model = str(host.identity(topology).get("cpu_model", ""))[:100]
     text = measuring.to_toml(_name(output), found, topology, model)
-    measuring.parse(text, str(output))  # what it writes it can read
+    parse(text, str(output))  # what it writes it can read
     target = picture or output.with_suffix(".png")
     try:
         output.write_text(text, encoding="utf-8")

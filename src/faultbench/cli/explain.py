@@ -3,9 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from faultbench.machines import Machine
+    from faultbench.model import TrialSpec
 
 
 def explain(
@@ -64,7 +68,16 @@ def explain(
         print(f"time line: {svg}", file=sys.stderr)
 
 
-def _specs(path, kernel, handler, access, threads, vmas, writers, machine):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _specs(
+    path: str,
+    kernel: str | None,
+    handler: str,
+    access: str,
+    threads: str,
+    vmas: str,
+    writers: str,
+    machine: "Machine",
+) -> "tuple[list[str], list[TrialSpec]]":
     from faultbench import values
     from faultbench.enums import Access, Handler, Map
     from faultbench.errors import UsageError

@@ -31,7 +31,7 @@ def draw(titles: Sequence[str], recorded: Sequence[Recorded]) -> str:
         at = LEFT + x * 130
         parts.append(f'<rect x="{at}" y="28" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{at + 17}" y="38">{word}</text>')
-    y = TOP
+    y: float = TOP
     for title, one in zip(titles, recorded, strict=True):
         parts.append(f'<text x="8" y="{y + 14}" font-weight="bold">{escape(title)}</text>')
         for name, lane in (("worker", one.fault), ("writer", one.writer)):
@@ -44,7 +44,8 @@ def draw(titles: Sequence[str], recorded: Sequence[Recorded]) -> str:
     for tick in range(6):
         x = LEFT + tick * span / 5 * scale
         parts.append(
-            f'<text x="{x:.1f}" y="{y + 14}" text-anchor="middle">{tick * span / 5000:.0f} ns</text>'
+            f'<text x="{x:.1f}" y="{y + 14}" text-anchor="middle">'
+            f"{tick * span / 5000:.0f} ns</text>"
         )
     parts.append(f'<text x="8" y="{height - 8}" font-size="10" fill="#555">{escape(NOTE)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -97,7 +97,8 @@ def table(profile: str, cells: Mapping[tuple[Handler, Way, int], Cell]) -> str:
     """Return the section for one cost profile."""
     lines = [
         f"## Cost profile `{profile}`", "",
-        "| handler | path | workers | threads, ns | virtual, ns | virtual/threads | A/A noise | on CPU | |",
+        "| handler | path | workers | threads, ns | virtual, ns | virtual/threads | A/A noise "
+        "| on CPU | |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]  # fmt: skip
     for (handler, path, workers), cell in cells.items():

@@ -96,7 +96,7 @@ def faults(
         if result["status"] != "ok":
             raise RuntimeError(f"{spec.kernel} {threads}: {result['invariant']}")
         window = result["worker"]["window_ns"]
-        return float(sum(result["worker"]["faults"])) / (sum(window) / len(window)) * 1e9
+        return float(sum(result["worker"]["faults"]) / (sum(window) / len(window)) * 1e9)
 
     return simulate
 
@@ -211,10 +211,10 @@ CASES = (
             ),
         ),
         "operations/ms",
-        "Agrees: flat from the second thread to 56, no collapse. The fall at the second thread is to "
-        "0.73 and not to 0.50. Where the old holder hits until the line arrives elsewhere there is "
-        "no fall at all: this table is why the machine files give half of a transfer to the request "
-        "and half to the line.",
+        "Agrees: flat from the second thread to 56, no collapse. The fall at the second thread "
+        "is to 0.73 and not to 0.50. Where the old holder hits until the line arrives elsewhere "
+        "there is no fall at all: this table is why the machine files give half of a transfer "
+        "to the request and half to the line.",
     ),
     Case(
         "rwsem readers, down_read_trylock and up_read",
@@ -229,10 +229,10 @@ CASES = (
             ),
         ),
         "operations/ms",
-        "A load and a compare-and-swap, as the VMA lock's fast path. Agrees: no collapse, and below "
-        "down_read. Does not agree: the published rate halves and stays there; the simulated one "
-        "comes back, because a turn is so long here that both operations fit into one visit of the "
-        "line. The published benchmark's loop is not known.",
+        "A load and a compare-and-swap, as the VMA lock's fast path. Agrees: no collapse, and "
+        "below down_read. Does not agree: the published rate halves and stays there; the "
+        "simulated one comes back, because a turn is so long here that both operations fit into "
+        "one visit of the line. The published benchmark's loop is not known.",
     ),
     Case(
         "mmap_lock against the VMA lock, anonymous faults in one shared VMA",
@@ -244,9 +244,10 @@ CASES = (
             Series("VMA lock (6.4)", faults(ICE_LAKE, "v6.4"), {}),
         ),
         "faults/s",
-        "Both are a rwsem that every fault takes for reading; they differ in the trylock, in who shares "
-        "the line and in the sequence check. All differences are below what the model can decide; "
-        "it does say that the VMA lock in one VMA is no win as such, which is the published point.",
+        "Both are a rwsem that every fault takes for reading; they differ in the trylock, in "
+        "who shares the line and in the sequence check. All differences are below what the "
+        "model can decide; it does say that the VMA lock in one VMA is no win as such, which is "
+        "the published point.",
     ),
     Case(
         "prefetchw(mmap_lock) removed (6.16), private VMAs",

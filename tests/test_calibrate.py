@@ -1,0 +1,65 @@
+"""`calibrate` writes a machine file that it can read, with a source for every figure."""
+
+from __future__ import annotations
+
+import pytest
+
+from faultbench import calibrate
+from faultbench.errors import UsageError
+from faultbench.machines.description import load
+from faultbench.topology import Cpu, Topology
+
+FOUR = Topology(tuple(Cpu(n // 2, 0, n, n) for n in range(4)))
+FOUND = calibrate.Calibration(
+    load=0.5, rmw=5.0, store=0.2, residency=30.0, round_trip=20_000.0,
+    matrix={(0, 1): 50.0, (0, 2): 130.0, (0, 3): 131.0, (1, 2): 129.0, (1, 3): 130.0, (2, 3): 52.0},
+)  # fmt: skip
+
+
+def test_figures_by_distance():
+    assert calibrate.by_distance(FOUND, FOUR) == {"l3": 51.0, "remote": 130.0}
+
+
+def test_machine_file_round_trip(tmp_path):
+    file = tmp_path / "here.toml"
+    file.write_text(calibrate.to_toml("here", FOUND, FOUR, 'odd "name" \\ of a CPU'))
+    machine = load(str(file))
+    assert (machine.sockets, machine.cores, machine.cpus) == (2, 4, 4)
+    assert machine.ns["l3"] == 51.0
+    assert machine.ns["remote"] == 130.0
+    assert "measured" in machine.sources["remote"]
+    assert machine.sources["core"].startswith("estimate")
+
+
+def test_an_odd_mask_becomes_a_flat_socket():
+    three = Topology(FOUR.cpus[:3])
+    found = calibrate.Calibration(0.5, 5, 0.2, 30, 20_000, {(0, 1): 50, (0, 2): 130, (1, 2): 130})
+    machine = calibrate.description("odd", found, three, "x")
+    assert (machine.sockets, machine.cpus_per_socket) == (1, 3)
+
+
+def test_one_cpu_sees_no_line_travel():
+    with pytest.raises(UsageError, match="two CPUs"):
+        calibrate.measure(Topology(FOUR.cpus[:1]), print)
+
+
+def test_measuring_here_gives_sound_figures():
+    from faultbench.topology import read_topology
+
+    topology = read_topology()
+    if len(topology.cpus) < 2:
+        pytest.skip("needs two CPUs")
+    pytest.importorskip("faultbench._calibrate")
+    two = Topology(topology.cpus[:2])
+    found = calibrate.measure(two, lambda _: None, runs=2)
+    assert 0 < found.load < 100
+    assert found.rmw > 0
+    assert all(ns > 0 for ns in found.matrix.values())
+    calibrate.description("here", found, two, "this CPU")
+
+
+def test_matrix_picture(tmp_path):
+    from faultbench.plots.matrix import core_to_core
+
+    core_to_core(FOUND.matrix, "t", tmp_path / "m.png")
+    assert (tmp_path / "m.png").stat().st_size > 1000
