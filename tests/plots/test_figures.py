@@ -151,6 +151,18 @@ def test_a_panel_with_one_path_says_so_beside_panels_with_two(tmp_path, drawn):
         assert_inside(made)
 
 
+def test_kernels_name_their_path_and_what_was_never_released(tmp_path, drawn):
+    parts = [
+        sweep(paths=(p,), kernel=k)
+        for k, p in (("v6.5", "abort"), ("next-202308", "retry"), ("v6.6", "direct"))
+    ]
+    scalability.draw(pd.concat(parts, ignore_index=True), tmp_path / "x", Context())
+    text = words(drawn[0])
+    assert "v6.5 (abort)" in text
+    assert f"next-202308, {NEVER_RELEASED}" in text
+    assert_inside(drawn[0])
+
+
 def test_single_workers_stand_in_both_panels():
     df = spread(default())
     titles = [f.title for f in facets(df, "path")]

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from faultbench.analysis.frame import NEVER_RELEASED, PATHS, label
 from faultbench.analysis.latency import OUTCOMES, QUANTILES
 from faultbench.plots import style
-from faultbench.plots.facets import Context, Facet, facets, line_column, spread, stem, subject
+from faultbench.plots.facets import Context, Facet, facets, spread, stem, subject
 from faultbench.plots.scalability import provenance, titled
 
 LOOKS = {
@@ -32,7 +32,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     most = int(table["threads"].astype(int).max())
     table = spread(table[table["threads"].astype(int).isin([1, most])])
     table = table[table["threads"].astype(int) == most]
-    panels = list(facets(table, line_column(table)))[: context.most_panels]
+    panels = list(facets(table, "path"))[: context.most_panels]
     values = table[list(QUANTILES)].astype(float)
     limits = (float(values.min().min()) / 1.5, float(values.max().max()) * 1.5)
     written = []

@@ -1,7 +1,7 @@
 """Faults/s and the ratio of two paths over workers: the figure for a cover letter."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from faultbench.analysis import stats
-from faultbench.analysis.compare import Comparison, by_column
+from faultbench.analysis.compare import Comparison, by_column, one_path_each
 from faultbench.analysis.frame import WALL, cases, has_flag
 from faultbench.errors import DataError
 from faultbench.plots import style
@@ -93,9 +93,13 @@ def _page(
             )
         foot += provenance([f for f in chosen if f.virtual], context)
         about = subject(pd.concat([f.rows for f in chosen]))
+        every = pd.concat([f.rows for f in chosen])
+        paths: dict[str, str] = {}
+        if column == "kernel" and one_path_each(every):
+            paths = dict(zip(every["kernel"].astype(str), every["path"].astype(str), strict=True))
         title = titled(_title(names, column), chosen, context)
         lines = [f"{about}.", *foot, *context.notes]
-        style.caption(made, title, lines, legend_handles(names))
+        style.caption(made, title, lines, legend_handles(names, paths))
         return style.save(made, target, context.formats)
 
 
@@ -121,8 +125,8 @@ def provenance(virtual: Sequence[Facet], context: Context) -> list[str]:
     )
 
 
-def legend_handles(names: Sequence[str]) -> list[Line2D]:
-    """Return one handle per line, and the hollow marker's meaning."""
+def legend_handles(names: Sequence[str], paths: Mapping[str, str]) -> list[Line2D]:
+    """Return one handle per line (``paths``: those of kernels), and the hollow marker's."""
     handles = []
     for i, name in enumerate(names):
         look = style.line_of(name, i)
@@ -133,7 +137,7 @@ def legend_handles(names: Sequence[str]) -> list[Line2D]:
                 color=look.colour,
                 linestyle=look.style,
                 marker=look.marker,
-                label=style.legend_name(name),
+                label=style.legend_name(name, paths.get(name, "")),
             )
         )
     hollow = Line2D([], [], color=style.MUTED, linestyle="", marker="o", markerfacecolor="white")

@@ -146,9 +146,13 @@ def line_of(name: str, position: int = 0) -> Line:
     return PATH_LINES.get(name) or OTHER_LINES[position % len(OTHER_LINES)]
 
 
-def legend_name(name: str) -> str:
-    """Return a path's name for a legend; ``retry`` always says that nobody ever ran it."""
-    return NEVER_RELEASED if name == "retry" else name
+def legend_name(name: str, path: str = "") -> str:
+    """Return a path's or a kernel's name for a legend; ``retry`` always says: never released."""
+    if name == "retry":
+        return NEVER_RELEASED
+    if path == "retry":
+        return f"{name}, {NEVER_RELEASED}"
+    return f"{name} ({path})" if path else name
 
 
 def worker_axis(ax: Axes, counts: Sequence[int], *, label: bool = True) -> None:
@@ -226,8 +230,13 @@ def caption(made: Figure, title: str, lines: Sequence[str], handles: Sequence[Ar
     """Title the figure, put its legend under the title and what a reader must know at its foot."""
     width = max(40, int(made.get_figwidth() * 15.5))
     head = "\n".join(textwrap.wrap(title, int(width * 0.62)))
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
+    # What the title, the legend and the foot take beyond the usual must not come off the panels.
+    grown = 0.18 * head.count("\n") + 0.145 * max(0, text.count("\n") - 2)
     columns = _legend_columns([str(h.get_label()) for h in handles], made.get_figwidth())
     rows = -(-len(handles) // columns)
+    grown += 0.19 * max(0, rows - 1)
+    made.set_figheight(made.get_figheight() + grown)
     # The blank lines keep the legend's place; constrained layout knows of no legend under a title.
     blank = "\n" * (rows + 1 if rows else 0)
     made.suptitle(head + blank, fontsize=11.5, fontweight="bold", x=0.01, ha="left")
@@ -236,7 +245,6 @@ def caption(made: Figure, title: str, lines: Sequence[str], handles: Sequence[Ar
         made.legend(
             handles=list(handles), loc="upper left", bbox_to_anchor=(0.002, top), ncols=columns
         ).set_in_layout(False)
-    text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
     made.supxlabel(text, fontsize=8, color=MUTED, x=0.01, ha="left")
 
 
