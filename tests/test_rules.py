@@ -156,3 +156,8 @@ def test_pthread_locks_run_on_threads_only():
 )
 def test_what_exists_passes(changes):
     rules.check_combination(spec(**changes))
+
+
+def test_kernels_that_no_laboratory_judged_are_named_in_their_order():
+    assert rules.unconfirmed(["v6.6", "v6.12", "v6.3", "next-202308"]) == ""
+    assert rules.unconfirmed(["v6.13", "v6.6", "v6.5"]) == "v6.5, v6.13: not confirmed by a kernel"

@@ -86,6 +86,12 @@ KNOBS: dict[str, list[str]] = {
 KNOBS["vma_lock"].remove("none")
 
 
+def unconfirmed(kernels: Iterable[str]) -> str:
+    """Return the sentence about kernels that no laboratory has judged; empty if there are none."""
+    names = sorted(UNCONFIRMED & set(kernels), key=list(KERNELS).index)
+    return f"{', '.join(names)}: not confirmed by a kernel" if names else ""
+
+
 def resolve(kernel: str | None, path: Path | None, knobs: Iterable[tuple[str, str]] = ()) -> Rules:
     """Return the rules of a kernel, a path, or both.
 

@@ -1,5 +1,6 @@
 """The laboratory itself: boots real kernels under QEMU (-m lab)."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,14 +26,17 @@ def kernel():
 
 
 def left_behind():
-    """Our QEMUs and folders, by name."""
-    out = subprocess.run(
-        ["pgrep", "-af", "qemu.*faultbench-lab-"], capture_output=True, text=True, check=False
-    )
+    """Our QEMUs and folders."""
+    commands = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = file.read_bytes()
+            if b"qemu" in command and b"faultbench-lab-" in command:
+                commands.append(file.parent.name)
     folders = [
         p for p in Path("/tmp").glob("faultbench-[lb][au]*-*") if p.stat().st_uid == os.geteuid()
     ]
-    return out.stdout.split("\n")[:-1], folders
+    return sorted(commands), sorted(folders)
 
 
 def test_the_model_equals_the_kernels():

@@ -177,7 +177,7 @@ def test_an_empty_pool_and_thp_off_say_what_to_do(monkeypatch):
 
 def test_the_switch(tmp_path, monkeypatch):
     monkeypatch.setattr(switch, "MODULES", tmp_path)
-    device = mappings.parse(f"device:{switch.DEVICE}")
+    device = mappings.parse(f"device:{mappings.OUR_DEVICE}")
     with pytest.raises(ResourceError, match="insmod faultbench_dev"):
         switch.check(device, Path.RETRY)
     parameters = tmp_path / "faultbench_dev/parameters"

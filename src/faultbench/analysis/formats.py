@@ -11,6 +11,7 @@ import pandas as pd
 from faultbench.analysis import stats
 from faultbench.analysis.compare import JSON_KEYS, Comparison
 from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, is_virtual, names_of
+from faultbench.rules import unconfirmed
 
 UNITS = {WALL: "faults/sec", CPU: "faults/cpu"}
 
@@ -118,6 +119,9 @@ def footnotes(comparison: Comparison) -> list[str]:
         names |= {str(v) for v in table["path"]}
     if "retry" in names:
         lines.append(NEVER_RELEASED + ".")
+    kernels = names | ({str(v) for v in table["kernel"]} if "kernel" in table.columns else set())
+    if said := unconfirmed(kernels):
+        lines.append(said + ".")
     if table["oversubscribed"].any():
         lines.append("° more threads than CPUs: no verdict.")
     if "machine" in table.columns and table["machine"].map(is_virtual).any():

@@ -83,5 +83,8 @@ def context_of(loaded: Loaded) -> "Context":
 def context_of_trials(df: "pd.DataFrame", cpus: int | None) -> "Context":
     """Return what figures say beside the numbers of ``df``, measured on ``cpus`` CPUs."""
     from faultbench.plots.facets import Context
+    from faultbench.rules import unconfirmed
 
-    return Context(cpus=cpus, models=models_of(df))
+    said = unconfirmed(df["kernel"])
+    notes = [f"{said}."] if said else []
+    return Context(cpus=cpus, models=models_of(df), notes=notes)

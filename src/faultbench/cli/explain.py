@@ -37,6 +37,7 @@ def explain(
     from faultbench.machines import get_machine
     from faultbench.machines.virtual import VirtualMachine
     from faultbench.plots.style import CLAIMS_NOT
+    from faultbench.rules import unconfirmed
 
     values.choice("format", format, ("text", "json"))
     chosen = get_machine(machine)
@@ -59,6 +60,8 @@ def explain(
             print()
             lines = render.timeline if one.writers else render.journeys
             print("\n".join(lines(title, it)))
+        if said := unconfirmed(spec.kernel for spec in specs):
+            print(f"\n{said}.")
         print(f"\n{chosen.description.about_model}. {CLAIMS_NOT}")
     if svg is not None:
         try:

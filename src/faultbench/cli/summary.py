@@ -261,8 +261,8 @@ def _legend(
     if "retry" in set(good["path"]) and good["path"].nunique() > 1:
         upgrade = "what an upgrade from 6.5 to 6.6 changes is --kernel v6.5,v6.6"
         said.append(f"{rules.NEVER_RELEASED}; {upgrade}")
-    if unconfirmed := sorted(rules.UNCONFIRMED & set(good["kernel"])):
-        said.append(f"{', '.join(unconfirmed)}: not confirmed by a kernel")
+    if unconfirmed := rules.unconfirmed(good["kernel"]):
+        said.append(unconfirmed)
     if (good["machine"] != "kernel").any():
         said.append(f"cost profile {cost.describe()}")
     if flags:

@@ -8,7 +8,7 @@ import os
 import platform
 from typing import Any
 
-from faultbench.enums import Access, Map, WriterOp
+from faultbench.enums import Access, Map, Order, WriterOp
 from faultbench.errors import ResourceError, UsageError
 from faultbench.machines import Job, OnHost, counting, mappings, switch
 from faultbench.model import TrialSpec
@@ -55,6 +55,10 @@ class KernelMachine(OnHost):
             raise UsageError(f"--mapping {spec.mapping}: too small for {spec.threads} workers")
         switch.check(mapping, spec.path)
 
+    def expected_s(self, spec: TrialSpec) -> float:
+        """Return the passes' time: warm-up, window, and as many faults with counters on."""
+        return 3 * super().expected_s(spec)
+
     def run(self, job: Job) -> dict[str, Any]:
         """Run one trial in the child; see `faultbench._kernel.run_trial`."""
         # The extension is the child's: `check` and `--help` do without it.
@@ -70,7 +74,7 @@ class KernelMachine(OnHost):
                 raw = _kernel.run_trial(request)
             except OSError as error:
                 raise _explained(spec, error) from None
-        return _result(raw)
+        return _result(raw, spec.order)
 
 
 def _request(job: Job, mapping: mappings.Mapping, fds: list[int], ids: list[int]) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def _request(job: Job, mapping: mappings.Mapping, fds: list[int], ids: list[int]
     }
 
 
-def _result(raw: dict[str, Any]) -> dict[str, Any]:
+def _result(raw: dict[str, Any], order: Order) -> dict[str, Any]:
     """Turn -errno into absence with a reason, and check touches against minflt."""
     worker: dict[str, list[int]] = raw["worker"]
     writer: dict[str, list[int]] = raw["writer"]
@@ -128,6 +132,9 @@ def _result(raw: dict[str, Any]) -> dict[str, Any]:
     if sum(worker["faults"]) != sum(worker["touches"]):
         flags.append("faults-not-touches")
     probe_bytes, probe_faults = sum(worker.pop("probe_bytes")), sum(worker.pop("probe_faults"))
+    mapped = probe_bytes // probe_faults if probe_faults else None
+    if mapped is not None and mapped < order.bytes:
+        flags.append("smaller-entries")  # `faultbench audit PATH` says why
     return {
         "status": "ok",
         "invariant": "",
@@ -136,7 +143,7 @@ def _result(raw: dict[str, Any]) -> dict[str, Any]:
         "writer": writer,
         "latency": {},
         "extra": {
-            "bytes_per_fault": probe_bytes // probe_faults if probe_faults else None,
+            "bytes_per_fault": mapped,
             "uncounted": uncounted,
             "kernel": platform.release(),
         },

@@ -21,6 +21,7 @@ KINDS = ("anon", "anon-thp", "memfd", "memfd-huge", "file", "dax", "device", "ar
 _WITH_PATH = ("file", "dax", "device")
 THP = FilePath("/sys/kernel/mm/transparent_hugepage/enabled")
 _HUGE_POOL = FilePath("/sys/kernel/mm/hugepages/hugepages-2048kB")
+OUR_DEVICE = "/dev/faultbench"  # of faultbench_dev.ko
 DEFAULT_ENTRIES = 64  # of one worker's slice; small ones below
 ADVICE_NONE, ADVICE_HUGE, ADVICE_NOHUGE = range(3)
 STATX_ATTR_DAX = 0x00200000
@@ -99,7 +100,9 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
     try:
         status = FilePath(path).stat()
     except OSError as error:
-        raise UsageError(f"{label}: {path}: {(error.strerror or '').lower()}") from None
+        hint = "; insmod faultbench_dev.ko makes it (docs/lab.md)" if path == OUR_DEVICE else ""
+        reason = (error.strerror or "").lower()
+        raise UsageError(f"{label}: {path}: {reason}{hint}") from None
     if not os.access(path, os.R_OK | os.W_OK):
         raise ResourceError(f"{label}: no right to read and write {path}")
     if mapping.kind == "device" and not stat.S_ISCHR(status.st_mode):

@@ -14,10 +14,9 @@ from pathlib import Path as FilePath
 
 from faultbench.enums import Path
 from faultbench.errors import ResourceError, UsageError
-from faultbench.machines.mappings import Mapping, file_system, is_device_dax
+from faultbench.machines.mappings import OUR_DEVICE, Mapping, file_system, is_device_dax
 
 MODULES = FilePath("/sys/module")
-DEVICE = "/dev/faultbench"  # of faultbench_dev.ko
 _MAGIC = {0xEF53: "ext4_dax_huge_fault", 0x58465342: "xfs_filemap_huge_fault"}
 
 
@@ -37,7 +36,7 @@ def parameter(mapping: Mapping) -> FilePath:
 
     Raises `ResourceError` saying what to load or to become when it cannot be switched.
     """
-    if mapping.kind == "device" and mapping.path == DEVICE:
+    if mapping.kind == "device" and mapping.path == OUR_DEVICE:
         return _writable(MODULES / "faultbench_dev/parameters/retry", "faultbench_dev.ko", "")
     wanted = handler_symbol(mapping.path) if mapping.path else None
     argument = f" symbol={wanted or 'YOUR_HUGE_FAULT'}"

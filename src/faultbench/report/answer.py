@@ -7,6 +7,7 @@ import pandas as pd
 from faultbench.analysis import compare, stats
 from faultbench.analysis.formats import times
 from faultbench.analysis.frame import NEVER_RELEASED, WALL, describe, has_flag, is_virtual
+from faultbench.rules import unconfirmed
 
 
 def answer(
@@ -76,6 +77,8 @@ def released(
             f"{NEVER_RELEASED}: it lived in the development tree only, so nobody gains the whole "
             "difference to direct by upgrading."
         )
+    if said := unconfirmed(str(k) for k in df["kernel"].unique()):
+        lines.append(f"{said}: modelled from its source alone.")
     old = {"v6.4", "v6.5"}
     for by, comparison, _ in comparisons:
         table = comparison.table
