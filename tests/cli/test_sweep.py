@@ -241,7 +241,8 @@ def test_resume_on_another_host_is_refused(tmp_path, monkeypatch):
     assert "another host" in complaint(done)
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_kill_keep_what_is_finished(tmp_path, signum, code):
     process = subprocess.Popen(
         command("sweep", *SMALL, "-o", "r.jsonl"), cwd=tmp_path,
         env=environment(FAKE_SLEEP="0.2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -250,11 +251,11 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     path = tmp_path / "r.jsonl"
     while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     begin = time.monotonic()
     _, err = process.communicate(timeout=20)
     assert time.monotonic() - begin < 5  # the goal is 1 s; this machine may be busy
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in err
     assert "--resume" in err
     finished = ids(path)

@@ -57,6 +57,15 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does, with an exit code of its own."""
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """Return the exit code of a command that was told to stop."""
+    return int(error.args[0]) if isinstance(error, TerminatedError) else 130
+
+
 class _ClosedPipeError(Exception):
     """The reader of our output went away; not an OSError, which the parser would judge itself."""
 
@@ -80,8 +89,8 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except FaultbenchError as error:
         code = _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        code = _fail("interrupted", 130)
+    except KeyboardInterrupt as error:
+        code = _fail("interrupted", exit_code(error))
     except (_ClosedPipeError, BrokenPipeError):
         # The reader went away (`| head`): not our error, but stdout can say no more.
         code = 141
@@ -118,4 +127,4 @@ def _close_stdout() -> None:
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    sys.exit(128 + signum)
+    raise TerminatedError(128 + signum)

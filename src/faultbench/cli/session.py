@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faultbench import __version__, config, costs, host, plan, records, values
-from faultbench.cli import progress
+from faultbench.cli import exit_code, progress
 from faultbench.errors import FaultbenchError, OutputError, ResourceError, UsageError
 from faultbench.machines import Machine, get_machine
 from faultbench.model import Status, Trial
@@ -163,10 +163,10 @@ def _measure(parts: list[Part], options: config.Options, topology: Topology, how
                 say(f"note: {note}")
             for part in parts:
                 _run_part(part, done, topology, how, (writer, trials))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say(f"\ninterrupted: {len(trials)} finished trials are kept")
         say(f"go on with: faultbench sweep -o {output} --resume")
-        sys.exit(130)
+        sys.exit(exit_code(error))
     except FaultbenchError as error:
         if not isinstance(error, OutputError) and trials:
             raise type(error)(f"{error}\n{len(trials)} trials are kept in {output}") from None
