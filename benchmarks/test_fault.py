@@ -1,4 +1,4 @@
-"""The whole fault per path and handler: fixed work, CPU time; and the same fault in C.
+"""The walk, and the fault per path and handler: fixed work, CPU time; the same fault in C.
 
 A benchmark's time is the CPU time of the faults alone (run_trial's ``cpu_ns``), not of set-up,
 threads or refills: `time_of` makes pytest-benchmark's rounds from it.
@@ -79,6 +79,21 @@ def time_of(benchmark: Any) -> Callable[[dict[str, Any]], None]:
 def test_fault(time_of: Callable[[dict[str, Any]], None], handler: str, path: str) -> None:
     """One fault on one thread, costs none."""
     time_of(spec(PATHS[path], handler, FAULTS if handler == "nop" else FAULTS // 8))
+
+
+@pytest.mark.parametrize("what", ["vma", "table"])
+@pytest.mark.parametrize("vmas", [1, 16, 1024])
+def test_walk(benchmark: Any, what: str, vmas: int) -> None:
+    """The VMA tree's look-up, and the page tables' walk, with as many mappings."""
+    given = {**spec("v6.6", "nop", 1), "workers": vmas, "vmas": vmas, "slice": 1}
+    clock = [0.0]
+
+    def one() -> None:
+        clock[0] += _threads.walk(given, FAULTS)[f"{what}_ns"] / FAULTS / 1e9
+
+    benchmark._timer = lambda: clock[0]
+    benchmark.pedantic(one, rounds=ROUNDS, iterations=1, warmup_rounds=1)
+    benchmark.extra_info.update(vmas=vmas, turns=FAULTS)
 
 
 @pytest.fixture(scope="module")

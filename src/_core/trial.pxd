@@ -204,3 +204,34 @@ cdef inline list make_latency_edges():
     """Lower edge of each latency bucket in ns; bucket i holds [edge[i], edge[i + 1])."""
     return [i if i < 2 * FB_HIST_SUB else <uint64_t>(FB_HIST_SUB + i % FB_HIST_SUB) << (i // FB_HIST_SUB - 1)
             for i in range(FB_HIST_BUCKETS)]
+
+
+cdef inline dict time_walk(dict spec, uint64_t turns):
+    """CPU ns of `turns` VMA look-ups and of as many table walks, after one fault of each worker."""
+    cdef trial_state s
+    cdef fb_worker *w
+    cdef uint64_t i, found = 0, began, middle, end
+    cdef uint32_t level
+    cdef fb_mapping *p
+    try:
+        trial_build(&s, spec)
+        with nogil:
+            for i in range(s.t.workers):    # so that there are tables to walk
+                w = &s.workers[i]
+                fb_rcu_online(w.me)
+                do_user_addr_fault(w, w.mm, w.base, True)
+                fb_rcu_offline(w.me)
+            began = fb_cpu_ns()
+            for i in range(turns):
+                p = &s.t.mapping[i % s.t.nr_mappings]
+                found += mtree_load(p.mm, p.start) != NULL
+            middle = fb_cpu_ns()
+            for i in range(turns):
+                p = &s.t.mapping[i % s.t.nr_mappings]
+                found += walk_leaf(p.mm, p.start, &level) != NULL
+            end = fb_cpu_ns()
+        if found != 2 * turns:
+            raise RuntimeError("time_walk: a mapping was not found")
+        return {"vma_ns": middle - began, "table_ns": end - middle}
+    finally:
+        trial_destroy(&s)
