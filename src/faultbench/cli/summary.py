@@ -123,6 +123,10 @@ def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
     """Return what all rows of a section share, in words."""
     first = part.iloc[0]
     words = [str(first[a]) for a in ("order", "access") if part[a].nunique() == 1]
+    shown = _varied(good)
+    for axis, noun in (("threads", "worker"), ("writers", "writer")):
+        if axis not in shown and part[axis].nunique() == 1:
+            words.append(f"{first[axis]} {noun}{'' if first[axis] == 1 else 's'}")
     for axis in ("map", "files", "mms"):
         if _same(part, axis):
             words += [f"{axis} {value}" for value in set(part[axis]) - {"-"}]
@@ -215,7 +219,7 @@ def _cells(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return a row's texts and styles by column; axes stand in the first row of a point only."""
     cells = {axis: str(row[axis]) for axis in AXES} if first else {}
-    cells |= {way: str(row[way]) for way in WAYS}
+    cells |= {way: str(row[way]) or "-" for way in WAYS}
     cells["cpu"] = _figure(row["cpu_ns_per_fault"], 1 if row["cpu_ns_per_fault"] < 100 else 0)
     cells["reads"] = _figure(row["mmap_lock_reads_per_1000"], 1)
     cells["parks"] = _figure(row["parks_per_1000"], 1)
