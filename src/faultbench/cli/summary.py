@@ -93,7 +93,8 @@ def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]
         ratios = [Ratios(on_machine, metric) for metric in metrics]
         for handler in sorted(dict.fromkeys(on_machine["handler"]), key=_place):
             part = on_machine[on_machine["handler"] == handler]
-            lines += [Text(""), Text(f"{handler}  {_constants(on_machine, part)}", style="bold")]
+            head = textwrap.wrap(f"{handler}: {_constants(on_machine, part)}", width)
+            lines += [Text(""), *(Text(line, style="bold") for line in head)]
             lines += _section(part, _varied(on_machine), [r for r in ratios if r], width)
         lines.append(Text(""))
         notes = _legend(every, on_machine, ratios, cost)
