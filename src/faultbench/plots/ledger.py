@@ -99,7 +99,11 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             title += " — SIMULATED: " + "; ".join(context.models.get(m, m) for m in machines)
         foot = [
             f"What a fault costs more on {a} than on {b}. Black bar: the difference as "
-            + ("simulated. " if exact else "measured, with its interval. ")
+            + (
+                "simulated. "
+                if exact
+                else "measured, with its interval (CPU time; beside writers wall time). "
+            )
             + (
                 "Parts are exact sums of virtual time."
                 if exact

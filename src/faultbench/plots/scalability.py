@@ -180,7 +180,7 @@ def rates(
             line, best * line, color=style.MUTED, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1
         )
         ax.set_ylim(limits)
-    style.cpu_line(ax, cpus)
+    style.cpu_line(ax, None if facet.virtual else cpus)
     _dress(ax, facet)
 
 
@@ -247,7 +247,7 @@ def ratio(
     first = table[["a", "b"]].drop_duplicates()
     names = f"{first['b'].iloc[0]} / {first['a'].iloc[0]}" if len(first) == 1 else ""
     ax.set_ylabel(names or f"over {first['a'].iloc[0]}")
-    style.cpu_line(ax, cpus, label=False)
+    style.cpu_line(ax, None if virtual else cpus, label=False)
     if virtual:
         style.simulated(ax)
 

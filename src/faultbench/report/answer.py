@@ -1,7 +1,9 @@
 """The answer in two sentences, what an upgrade sees, and what the results do not tell."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from faultbench.analysis import compare, stats
@@ -17,7 +19,7 @@ def answer(
 ) -> list[str]:
     """Return the answer in two sentences: the median case with its interval, then all of them."""
     where = f"On {machine}: " if several else ""
-    for _, comparison, _ in comparisons:
+    for _, comparison, by_cpu in comparisons:
         table = comparison.table[comparison.table["machine"] == machine]
         sides = table[["a", "b"]].drop_duplicates()
         if sides.empty:
@@ -35,17 +37,18 @@ def answer(
             ]
         middle = testable.iloc[(len(testable) - 1) // 2]
         name = describe(table[comparison.keys], int(middle.name))
-        word = {
-            stats.FASTER: f"{b} completed {middle['ratio']:.2f} times the faults of {a}",
-            stats.SLOWER: f"{b} completed {middle['ratio']:.2f} times the faults of {a}",
-            stats.NOISE: f"{b} cannot be told from {a}: the ratio is {middle['ratio']:.2f}",
-        }[str(middle["verdict"])]
+        word = (
+            f"{b} completed {middle['ratio']:.2f} times the faults of {a} in the same time"
+            if middle["verdict"] != stats.NOISE
+            else f"{b} cannot be told from {a}, the ratio being {middle['ratio']:.2f},"
+        )
         verb = "In simulation " if is_virtual(machine) else "In a real kernel "
         verb = "On this machine " if machine == "threads" else verb
         first = (
-            f"{where}{verb}{word} in the same time in the median case ({name}; 95 % interval "
+            f"{where}{verb}{word} in the median case ({name}; 95 % interval "
             f"{1 + middle['ci_low_pct'] / 100:.2f} to {1 + middle['ci_high_pct'] / 100:.2f}, "
-            f"noise floor {middle['noise_floor_pct']:.1f} %)."
+            f"noise floor {middle['noise_floor_pct']:.1f} %"
+            f"{_by_cpu(by_cpu, middle, comparison.keys)})."
         )
         counts = table["verdict"].value_counts()
         told = ", ".join(
@@ -63,6 +66,22 @@ def answer(
         f"{where}One side only was measured, so there is no difference to speak of.",
         "Sweep two paths or two kernels for a comparison: faultbench sweep --path retry,direct.",
     ]
+
+
+def _by_cpu(other: compare.Comparison | None, case: "pd.Series[Any]", keys: Sequence[str]) -> str:
+    """Return the same case's ratio by CPU time, the stable rate of a busy machine."""
+    if other is None or is_virtual(case["machine"]):
+        return ""
+    table = other.table
+    for key in (*keys, "a", "b"):
+        table = table[table[key].astype(str) == str(case[key])]
+    if table.empty or not np.isfinite(table["ci_low_pct"].iloc[0]):
+        return ""
+    row = table.iloc[0]
+    return (
+        f"; by CPU time {row['ratio']:.2f}, {1 + row['ci_low_pct'] / 100:.2f} to "
+        f"{1 + row['ci_high_pct'] / 100:.2f}, floor {row['noise_floor_pct']:.1f} %"
+    )
 
 
 def released(
