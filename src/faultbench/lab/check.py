@@ -91,15 +91,21 @@ def span(values: list[int]) -> str:
 
 _HEADS = {
     "faults": "faults",
-    "mmap_lock_reads": "mmap_lock reads",
-    "calls_pmd": "PMD calls",
-    "calls_pud": "PUD calls",
-    "calls_pte": "PTE calls",
-    "calls_under_vma": "under VMA lock",
-    "calls_under_mmap": "under mmap_lock",
+    "mmap_lock_reads": "reads",
+    "calls_pmd": "PMD",
+    "calls_pud": "PUD",
+    "calls_pte": "PTE",
+    "calls_under_vma": "under vma",
+    "calls_under_mmap": "under mmap",
     "fallbacks": "fallbacks",
     "mmap_lock_read_contended": "contended",
 }
+
+_LEGEND = (
+    "One number: kernel and model are equal. k ~ m: ranges, where the kernel itself varies.\n"
+    "k ≠ m: the model is wrong. reads: of mmap_lock. PMD, PUD, PTE: calls of the handler by\n"
+    "what was offered; under vma, under mmap: by the lock held."
+)
 
 
 def table(found: list[Row]) -> str:
@@ -126,7 +132,7 @@ def table(found: list[Row]) -> str:
         left = [line[i].ljust(widths[i]) for i in range(3)]
         right = [line[i].rjust(widths[i]) for i in range(3, len(line))]
         text.append("  ".join(left + right).rstrip())
-    return "\n".join(text)
+    return "\n".join([_LEGEND, "", *text])
 
 
 def summary(found: list[Row]) -> str:
