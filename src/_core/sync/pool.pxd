@@ -7,7 +7,8 @@ from _core.sync.task cimport fb_task
 cdef extern from "sync/pool.h" nogil:
     struct fb_pool
 
-    fb_pool *fb_pool_create(fb_arena *a, uint32_t nr_tasks, size_t size, size_t align, size_t link_off, uint64_t capacity)
+    fb_pool *fb_pool_create(fb_arena *a, uint32_t nr_tasks, size_t size, size_t align, size_t link_off,
+                            uint64_t capacity)
     void *fb_pool_alloc(fb_pool *pool, fb_task *me)
     void fb_pool_free(fb_pool *pool, void *p, fb_task *me)
     uint64_t fb_pool_live(fb_pool *pool)

@@ -76,15 +76,18 @@ static void write_op(struct fb_task *me)
 
 static void done(const struct torture_args *a, const struct fb_task *tasks, uint32_t nr, bool last)
 {
-	uint64_t parks = 0, contended = 0;
+	uint64_t parks = 0, contended = 0, writes = 0;
 
 	(void)a;
 	if (!fb_any_at_rest(sem, kind))
 		torture_fail('Q', "not at rest: count %" PRIx64, fb_load_u64(&sem->kernel.count, FB_RELAXED));
 	for (uint32_t i = 0; i < nr; i++) {
+		writes += torture_of(&tasks[i])->writes;
 		parks += tasks[i].parks;
 		contended += tasks[i].contended;
 	}
+	if (writes != data.a)
+		torture_fail('E', "%" PRIu64 " writes, %" PRIu64 " counted", writes, data.a);
 	if (last)
 		torture_report("together", inside.seen);
 	if (last)
