@@ -200,7 +200,9 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 	l->watchers = c->id + 1u;
 	c->state = FBV_SPINNING;
 	c->generation++;
-	fbv_push(until, c->id, FBV_EVENT_GO, 0);
+	c->deadline = until;
+	if (!c->alarm || until < c->alarm)
+		fbv_set_alarm(c);
 	from = fbv.now;
 	fbv_block();
 	fbv_unwatch(c);

@@ -56,6 +56,13 @@ static struct fbv_event pop(void)
 	return first;
 }
 
+/* One alarm a CPU: most spins end long before their bound, and the queue must not fill with their remains. */
+void fbv_set_alarm(struct fbv_cpu *c)
+{
+	c->alarm = c->deadline;
+	fbv_push(c->alarm, c->id, FBV_EVENT_ALARM, 0);
+}
+
 /* ---- whose turn it is ---- */
 
 void fbv_save(struct fbv_cpu *c)
@@ -99,8 +106,18 @@ struct fbv_cpu *fbv_next(void)
 		switch (e.type) {
 		case FBV_EVENT_GO:
 			go = e.generation == c->generation;
+			break;
+		case FBV_EVENT_ALARM:
+			if (t != c->alarm)
+				break;	/* an earlier one was set since */
+			c->alarm = 0;
+			if (c->state != FBV_SPINNING || !c->watching)
+				break;
+			go = t >= c->deadline;
+			if (!go)
+				fbv_set_alarm(c);
 			/* Spinners look up now and then for ever: with nobody else to do anything they wait for nothing. */
-			if (go && c->state == FBV_SPINNING && ++sim.vain > FBV_VAIN_MAX) {
+			if (go && ++sim.vain > FBV_VAIN_MAX) {
 				sim.error = EDEADLK;
 				return NULL;
 			}

@@ -54,6 +54,7 @@ struct fbv_cpu {
 	uint32_t slot;			/* request waited for */
 	uint32_t watch_next, watch_prev;	/* CPU + 1 */
 	uint64_t stalled;		/* since when */
+	uint64_t deadline, alarm;	/* of a spin; when the alarm in the queue rings, 0 = there is none */
 	uint64_t asleep;		/* when it is off its CPU for certain */
 	uint64_t slept;			/* in all */
 	struct fbv_request *request;	/* slots */
@@ -68,7 +69,8 @@ struct fbv_cpu {
 	uint64_t step_lines[FBV_STEPS];
 };
 
-enum fbv_event_type { FBV_EVENT_GO, FBV_EVENT_ATTEMPT, FBV_EVENT_STORES, FBV_EVENT_PREFETCH, FBV_EVENT_ARRIVE };
+enum fbv_event_type { FBV_EVENT_GO, FBV_EVENT_ATTEMPT, FBV_EVENT_STORES, FBV_EVENT_PREFETCH, FBV_EVENT_ARRIVE,
+		      FBV_EVENT_ALARM };
 
 struct fbv_event {
 	uint64_t key;			/* ps << 11 | cpu */
@@ -141,6 +143,7 @@ static inline void fbv_set_limit(void)
 }
 
 FBV_HIDDEN void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot);
+FBV_HIDDEN void fbv_set_alarm(struct fbv_cpu *c);
 FBV_HIDDEN void fbv_block(void);	/* run others until an event says that this CPU goes on */
 FBV_HIDDEN void fbv_save(struct fbv_cpu *c);	/* the running CPU's part of `fbv` */
 FBV_HIDDEN struct fbv_cpu *fbv_next(void);	/* the CPU that goes on next, now the running one; NULL: deadlock */
