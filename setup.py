@@ -1,7 +1,7 @@
 """Builds the extensions: one per machine, all from the same sources in ``src/_core``.
 
-The same ``.pyx`` in two Extensions crashes cythonize, so each machine has its own thin ``.pyx``; what differs
-between them is one macro that picks the machine header behind ``sync/atomic.h``.
+The same ``.pyx`` in two Extensions crashes cythonize, so each machine has its own thin ``.pyx``;
+what differs between them is one macro that picks the machine header behind ``sync/atomic.h``.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = Path("src/_core")
-# Real faults: one loop, compiled into faultbench._kernel here and, from package data, for the guest laboratory.
+# Real faults: one loop, compiled into faultbench._kernel and, from package data, for the guest.
 GUEST = Path("src/faultbench/lab/guest")
 DEPENDS = sorted(
     str(p)
@@ -27,7 +27,10 @@ EXTENSIONS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "threads": ([("FB_MACHINE_THREADS", "1")], []),
     "checked": ([("FB_MACHINE_THREADS", "1"), ("FB_CHECKED", "1")], []),
     "single": ([("FB_MACHINE_SINGLE", "1"), ("FB_CHECKED", "1")], []),
-    "virtual": ([("FB_MACHINE_VIRTUAL", "1")], [str(CORE / "machine" / f"{name}.c") for name in SIMULATOR]),
+    "virtual": (
+        [("FB_MACHINE_VIRTUAL", "1")],
+        [str(CORE / "machine" / f"{name}.c") for name in SIMULATOR],
+    ),
     "calibrate": ([("FB_MACHINE_THREADS", "1")], []),
     "kernel": ([], []),
 }

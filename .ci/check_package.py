@@ -1,4 +1,4 @@
-"""The sdist builds, the wheel builds from it, its only top level is ``faultbench``, and what it needs is inside."""
+"""The sdist builds, the wheel builds from it, holds one top level, and has what it needs."""
 
 import subprocess
 import sys
