@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 MAX_TRIALS = 1_000_000
 OVERSUBSCRIBED = 16
+SIMULATED = 64  # most workers of a simulated sweep that names none
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def build(options: config.Options, machine: Machine, topology: Topology, cost: C
     """Return the plan of a sweep; `UsageError` for combinations that do not exist."""
     limit = machine.cpus or topology.usable
     counts = values.threads(options.threads, limit) if options.threads else None
-    threads = counts or values.default_threads(limit)
+    # A simulated machine has no scheduler, and its default sweep ends where a laptop's patience does.
+    most = min(limit - max(options.writers), SIMULATED) if machine.simulated else limit
+    threads = counts or values.default_threads(max(1, most))
     notes: list[str] = []
     variants = list(_variants(options, notes))
     points: dict[str, dict[str, TrialSpec]] = {}

@@ -165,3 +165,11 @@ def test_steps_add_up_to_the_window():
     window_ps = sum(result["worker"]["window_ns"]) * 1000
     steps = sum(row[0] for row in result["steps"].values())
     assert abs(steps - window_ps) <= 0.001 * window_ps
+
+
+@pytest.mark.parametrize("machine", ["virtual", "virtual:intel-i7-6700k", "virtual:aws-graviton3"])
+def test_a_sweep_without_options_fits_the_machine(machine):
+    command = [sys.executable, "-m", "faultbench", "sweep", "--machine", machine, "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "workers=1 " in done.stdout
