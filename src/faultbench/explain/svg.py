@@ -25,13 +25,13 @@ def draw(titles: Sequence[str], recorded: Sequence[Recorded]) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="20" font-size="15">One fault and a writer (simulated)</text>',
     ]
-    for x, (colour, word) in enumerate(
+    for i, (colour, word) in enumerate(
         ((WORK, "runs"), (WAIT, "waits for lines"), (SLEEP, "asleep"))
     ):
-        at = LEFT + x * 130
+        at = LEFT + i * 130
         parts.append(f'<rect x="{at}" y="28" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{at + 17}" y="38">{word}</text>')
-    y: float = TOP
+    y = TOP
     for title, one in zip(titles, recorded, strict=True):
         parts.append(f'<text x="8" y="{y + 14}" font-weight="bold">{escape(title)}</text>')
         for name, lane in (("worker", one.fault), ("writer", one.writer)):
