@@ -69,7 +69,7 @@ def build(options: config.Options, machine: Machine, topology: Topology, cost: C
     """Return the plan of a sweep; `UsageError` for combinations that do not exist."""
     limit = machine.cpus or topology.usable
     counts = values.threads(options.threads, limit) if options.threads else None
-    # A simulated machine has no scheduler, and its default sweep ends where a laptop's patience does.
+    # A simulated machine has no scheduler; its default sweep ends where a laptop's patience does.
     most = min(limit - max(options.writers), SIMULATED) if machine.simulated else limit
     threads = counts or values.default_threads(max(1, most))
     notes: list[str] = []
