@@ -175,6 +175,30 @@ void fbv_prefetchw(const void *p)
 
 void fbv_pause(void) { fbv.now += sim.m.pause; }
 
+void fbv_wake_watchers(struct fbv_line *l, uint64_t t)
+{
+	while (l->watchers) {
+		struct fbv_cpu *w = &sim.cpu[l->watchers - 1];
+
+		fbv_unwatch(w);
+		w->generation++;
+		fbv_push(t, w->id, FBV_EVENT_GO, 0);
+	}
+}
+
+void fbv_unwatch(struct fbv_cpu *c)
+{
+	if (!c->watching)
+		return;
+	c->watching = 0;
+	if (c->watch_prev)
+		sim.cpu[c->watch_prev - 1].watch_next = c->watch_next;
+	else
+		fbv_touch(c->line)->watchers = c->watch_next;
+	if (c->watch_next)
+		sim.cpu[c->watch_next - 1].watch_prev = c->watch_prev;
+}
+
 void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 {
 	struct fbv_cpu *c = sim.self;

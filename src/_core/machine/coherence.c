@@ -230,30 +230,6 @@ bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 	return fbv_attempt(c, t);
 }
 
-static void wake_watchers(struct fbv_line *l, uint64_t t)
-{
-	while (l->watchers) {
-		struct fbv_cpu *w = &sim.cpu[l->watchers - 1];
-
-		fbv_unwatch(w);
-		w->generation++;
-		fbv_push(t, w->id, FBV_EVENT_GO, 0);
-	}
-}
-
-void fbv_unwatch(struct fbv_cpu *c)
-{
-	if (!c->watching)
-		return;
-	c->watching = 0;
-	if (c->watch_prev)
-		sim.cpu[c->watch_prev - 1].watch_next = c->watch_next;
-	else
-		fbv_touch(c->line)->watchers = c->watch_next;
-	if (c->watch_next)
-		sim.cpu[c->watch_next - 1].watch_prev = c->watch_prev;
-}
-
 bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 {
 	struct fbv_request *r = &c->request[slot];
@@ -287,7 +263,7 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 		bits[c->id / 64] |= (uint64_t)1 << c->id % 64;
 		l->copies = 1;
 		l->owner = c->id;
-		wake_watchers(l, t);
+		fbv_wake_watchers(l, t);
 	}
 	if (counting)
 		c->step_lines[c->step]++;

@@ -160,7 +160,9 @@ FBV_HIDDEN bool fbv_attempt(struct fbv_cpu *c, uint64_t t);
 FBV_HIDDEN bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t);
 FBV_HIDDEN bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t);
 FBV_HIDDEN void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
+/* access.c: who spins on a line; it is going away */
 FBV_HIDDEN void fbv_unwatch(struct fbv_cpu *c);
+FBV_HIDDEN void fbv_wake_watchers(struct fbv_line *l, uint64_t t);
 
 enum fbv_log_type { FBV_LOG_STEP, FBV_LOG_LOAD, FBV_LOG_STORE, FBV_LOG_RMW, FBV_LOG_PREFETCHW, FBV_LOG_ARRIVE,
 		    FBV_LOG_PARK, FBV_LOG_UNPARK, FBV_LOG_WAKE };
