@@ -159,9 +159,9 @@ def test_hottest_lines_by_waiting_at_the_most_workers():
         simulated("direct", DIRECT, threads=2, lines=lines[:1]),
         simulated("retry", RETRY, threads=4, lines=lines),
     ]
-    got = steps.hottest(trials)
+    got = steps.hottest(trials, "direct")
     assert got["name"].tolist() == ["vm_area_struct 0 vm_lock", "mm_struct 0 mmap_lock.count"]
     assert set(got["threads"]) == {4}
     assert got["wait_ns"].iloc[0] == pytest.approx(9_000_000 / trials[0].total("faults"))
-    assert steps.hottest([trials[1]])["threads"].tolist() == [2]
+    assert steps.hottest([trials[1]], "direct")["threads"].tolist() == [2]
     assert steps.hottest(list(sweep_trials())).empty

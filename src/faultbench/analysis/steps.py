@@ -168,8 +168,10 @@ def common(name: str) -> str:
     return _MCS.sub("queue nodes of the tasks (mcs)", name)
 
 
-def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
-    """Return the lines waited for most on ``path`` at the most workers of each simulated case.
+def hottest(trials: Iterable[Trial], path: str | None = None) -> pd.DataFrame:
+    """Return the lines waited for most at the most workers of each simulated case.
+
+    Of one ``path``, or of all, ``retry`` before ``direct``.
 
     Columns: machine, handler, vmas, threads, writers, name, wait_ns (per fault), fetches and
     transfers per fault; hottest first within a case, repeats averaged.
@@ -179,14 +181,15 @@ def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
         spec = trial.spec
         faults = trial.total("faults")
         recorded = trial.extra.get("lines")
-        if trial.status != "ok" or spec.path != path or not recorded or not faults:
+        if trial.status != "ok" or path not in (None, spec.path) or not recorded or not faults:
             continue
         for line in recorded:
             rows.append(
                 {
                     "machine": spec.machine, "kernel": spec.kernel, "handler": spec.handler_label,
                     "vmas": spec.vmas_label, "threads": spec.threads, "writers": spec.writers,
-                    "path": path, "trial_id": trial.trial_id, "name": common(str(line["name"])),
+                    "path": str(spec.path), "trial_id": trial.trial_id,
+                    "name": common(str(line["name"])),
                     "wait_ns": float(line["wait_ps"]) / 1000 / faults,
                     "transfers": (float(line["transfers"]) + float(line["fetches"])) / faults,
                 }
@@ -203,5 +206,8 @@ def hottest(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
     most = table.groupby(keys[:-1])["threads"].transform("max")
     table["rest"] = table["name"] == OTHERS
     return table[table["threads"] == most].sort_values(
-        [*keys, "rest", "wait_ns"], ascending=[*[True] * len(keys), True, False], ignore_index=True
+        [*keys, "rest", "wait_ns"],
+        # paths downwards: retry, mmap-lock, direct, abort
+        ascending=[*(key != "path" for key in keys), True, False],
+        ignore_index=True,
     )

@@ -2,6 +2,7 @@
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,11 +14,28 @@ TOP, PER_PAGE = 8, 6
 
 
 def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
-    """Write bars of waiting per fault by line, from ``analysis.steps.hottest``; none if empty."""
+    """Write bars of waiting per fault by line, from ``analysis.steps.hottest``; none if empty.
+
+    What the bottleneck is on one path stands beside what it is on the next.
+    """
     if table.empty:
         return []
     keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
-    groups = list(table.groupby(keys, sort=False))[:PER_PAGE]
+    groups = list(table.groupby(keys, sort=False))
+    written = []
+    for page, start in enumerate(range(0, len(groups), PER_PAGE)):
+        chosen = groups[start : start + PER_PAGE]
+        written += _page(chosen, keys, table, stem(prefix, "lines", page), context)
+    return written
+
+
+def _page(
+    groups: list[tuple[Any, pd.DataFrame]],
+    keys: list[str],
+    table: pd.DataFrame,
+    target: Path,
+    context: Context,
+) -> list[Path]:
     columns = min(2, len(groups))
     rows = -(-len(groups) // columns)
     with style.styled():
@@ -28,10 +46,10 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
             top = part[~part["rest"]].head(TOP - 1)
             top = pd.concat([top, part[part["rest"]]])
             at = range(len(top))
-            ax.barh(at, top["wait_ns"], 0.7, color=style.PATH_LINES["direct"].colour)
+            ax.barh(at, top["wait_ns"], 0.7, color=style.line_of(str(where["path"])).colour)
             for y, (ns, moved) in enumerate(zip(top["wait_ns"], top["transfers"], strict=True)):
                 ax.annotate(
-                    f"{ns:.3g} ns, {moved:.2f} moves", (ns, y), xytext=(3, 0),
+                    f"{f'{ns:,.0f}' if ns >= 100 else f'{ns:.3g}'} ns, {moved:.2f} moves", (ns, y), xytext=(3, 0),
                     textcoords="offset points", va="center", fontsize=7.5,
                 )  # fmt: skip
             ax.set_yticks(list(at), [_short(str(n)) for n in top["name"]])
@@ -53,7 +71,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
             *context.notes,
         ]
         style.caption(made, "Hottest lines — SIMULATED: " + "; ".join(models), foot)
-        return style.save(made, stem(prefix, "lines"), context.formats)
+        return style.save(made, target, context.formats)
 
 
 def _short(name: str) -> str:

@@ -72,7 +72,7 @@ def _simulated(trials: Sequence[Trial]) -> list[str]:
     table = steps.waiting(trials)
     if table.empty:
         return []
-    lines = steps.hottest(trials)
+    lines = steps.hottest(trials, "direct")
     found = []
     keys = ["machine", "kernel", "handler", "vmas", "writers", "threads"]
     for values, rows in table.groupby(keys, sort=False):
