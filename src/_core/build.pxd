@@ -27,7 +27,7 @@ cdef inline uint32_t tables_needed(trial_state *s) noexcept:
     if t.order == ORDER_PTE:
         per_mapping += (size >> PMD_SHIFT) + 1
     elif t.order == ORDER_PMD and (t.fallback_ppm or s.map == FB_MAP_PRIVATE):
-        per_mapping += s.entries
+        per_mapping += s.per_vma * t.slice
     if t.writers and t.writer_op == WRITER_TARGET:
         per_mapping *= 2
     return (t.nr_mappings * (per_mapping + ((size + (<uint64_t>2 << PUD_SHIFT)) >> PGDIR_SHIFT) + 1) + 4 * t.nr_mms
@@ -235,5 +235,5 @@ cdef inline int make_mappings(trial_state *s, bint fresh) except -1:
         p = &t.mapping[index % t.nr_mappings]
         w.mm = p.mm
         w.entries = t.slice
-        w.base = p.start + (0 if t.overlap else (index // t.nr_mappings) * t.slice << t.entry_shift)
+        w.base = p.start + (0 if t.overlap else (index // t.nr_mappings) * s.stride << t.entry_shift)
     return 0

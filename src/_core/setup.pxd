@@ -31,6 +31,7 @@ cdef struct trial_state:
     fb_worker *workers                # one per task, and one more for set-up and the checks at rest
     uint32_t nr                       # tasks
     uint64_t entries                  # of one mapping
+    uint64_t per_vma, stride          # workers of a mapping; entries from one slice to the next
     uint64_t duration_ns, warmup_ns
     uint32_t seq_start, mm_layout, sync, map
     uint64_t pages_meta               # device-dax: bytes per file
@@ -139,7 +140,9 @@ cdef inline int parse(trial_state *s, dict spec) except -1:
         t.rules |= RULE_SYNC
     t.recheck = (t.overlap or t.access == ACCESS_WP or (t.writers and t.writer_op == WRITER_FSYNC))
     per_vma = (t.workers + t.nr_mappings - 1) // t.nr_mappings if t.nr_mappings else 1
-    s.entries = t.slice if t.overlap else t.slice * per_vma
+    s.per_vma = 1 if t.overlap else per_vma
+    s.stride = max(field(spec, "stride", 1 << 18, 0), t.slice)
+    s.entries = (s.per_vma - 1) * s.stride + t.slice
     if t.faults:
         s.duration_ns = 0
     for i, ns in enumerate(spec.get("cost", ())):

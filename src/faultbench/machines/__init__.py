@@ -19,6 +19,7 @@ SAMPLE_SHIFT = 6  # latency of one fault in 64: two clock reads are as dear as a
 WINDOW_NS = 250_000_000
 SETUP_S, TASK_S = 0.01, 0.001  # arena, threads, checks at rest
 SHORT_SLICE = 64
+WHOLE_TABLE = 512  # entries of one page table: PTRS_PER_PMD, PTRS_PER_PTE
 SLOW_FAULT_S = 20e-6  # a fault's upper end with writers, for trials by count
 
 
@@ -133,7 +134,7 @@ def slice_of(spec: TrialSpec) -> int:
     if spec.duration_ns:
         return SHORT_SLICE if spec.machine.startswith("virtual") else 0
     passed = spec.warmup_faults // (2 if spec.access is Access.WP else 1)
-    whole = 32 if spec.order is Order.PUD else 512
+    whole = 32 if spec.order is Order.PUD else WHOLE_TABLE
     return min(whole, max(16, 1 << max(0, passed.bit_length() - 1)))
 
 
@@ -174,6 +175,9 @@ def request(job: Job, constants: Mapping[str, int]) -> dict[str, Any]:
         "writer_op": spec.writer_op.code,
         "writer_rate": spec.writer_rate,
         "slice": slice_of(spec),
+        # Slices begin at a table's boundary: whether workers share one PMD lock (one per 1 GiB)
+        # must not depend on how short their slices are, nor on whether they share the VMA.
+        "stride": 0 if spec.order is Order.PUD else WHOLE_TABLE,
         "duration_ns": spec.duration_ns,
         "warmup_ns": spec.warmup_ns,
         "faults": spec.faults,

@@ -48,8 +48,9 @@ def _page(
             at = range(len(top))
             ax.barh(at, top["wait_ns"], 0.7, color=style.line_of(str(where["path"])).colour)
             for y, (ns, moved) in enumerate(zip(top["wait_ns"], top["transfers"], strict=True)):
+                waited = f"{ns:,.0f}" if ns >= 100 else f"{ns:.3g}"
                 ax.annotate(
-                    f"{f'{ns:,.0f}' if ns >= 100 else f'{ns:.3g}'} ns, {moved:.2f} moves", (ns, y), xytext=(3, 0),
+                    f"{waited} ns, {moved:.2f} moves", (ns, y), xytext=(3, 0),
                     textcoords="offset points", va="center", fontsize=7.5,
                 )  # fmt: skip
             ax.set_yticks(list(at), [_short(str(n)) for n in top["name"]])
