@@ -22,7 +22,7 @@ LAYERS = {
     "analysis": 5, "audit": 5, "plots": 6, "report": 7, "lab": 7, "cli": 9,
     "calibrate": 5,
     "explain": 6,
-    "validation": 6,
+    "validation": 8,
 }  # fmt: skip
 
 

@@ -56,6 +56,6 @@ def test_page_has_every_case_and_the_disclaimer():
         for n in case.threads
         for v in cases.VARIANTS
     }
-    text = page.render(rates, {"writers": {"fewest": 1.0, "most": 2.0}})
+    text = page.render(rates, {"writers": {"fewest": 1.0, "most": 2.0}}, "3 cases, equal")
     assert all(case.title in text for case in cases.CASES)
     assert "does not claim" in text

@@ -59,7 +59,7 @@ def model_counts(case: Case, engine: Any, kernel: str | None = None) -> dict[str
     """
     spec = case.model_spec(kernel)
     asked = request(Job(spec, options={"sample_shift": _NO_WARNING}), engine.CONSTANTS)
-    raw = engine.run_trial({**asked, "slice": case.entries, "fresh": 1})
+    raw = engine.run_trial({**asked, "slice": case.entries, "stride": 0, "fresh": 1})
     if raw["status"] != "ok":
         raise DataError(f"lab check: {case.name} {case.path}: the model: {raw['invariant']}")
     return {name: sum(values) for name, values in raw["worker"].items()}

@@ -7,6 +7,9 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from faultbench import records
+from faultbench.lab import check
+from faultbench.lab.run import RECORDED
 from faultbench.validation import cases, page
 
 
@@ -34,8 +37,9 @@ def main() -> None:
             "240 writers that map and unmap": pool.submit(cases.writer_fairness, 240).result(),
             "240 writers in a bare loop": pool.submit(cases.loop_fairness, 240).result(),
         }
+    verdict = check.summary(list(check.rows(records.read(RECORDED).trials)))
     try:
-        target.write_text(page.render(rates, fair), encoding="utf-8")
+        target.write_text(page.render(rates, fair, verdict), encoding="utf-8")
     except OSError as error:
         sys.exit(f"faultbench.validation: {target}: {error.strerror}")
     print(f"wrote {target}: {len(rates)} simulations")

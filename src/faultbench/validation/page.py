@@ -30,13 +30,22 @@ model*.
 """
 
 
-def render(rates: Rates, fairness: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the page."""
-    parts = [HEAD]
+def render(rates: Rates, fairness: Mapping[str, Mapping[str, float]], verdict: str) -> str:
+    """Return the page; `verdict` is the laboratory's on the model's counts."""
+    parts = [HEAD, _kernels(verdict)]
     for number, case in enumerate(CASES):
         parts.append(_case(number, case, rates))
     parts.append(_fairness(fairness))
     return "\n".join(parts)
+
+
+def _kernels(verdict: str) -> str:
+    return (
+        "## Counts: real kernels\n\n"
+        f"`faultbench lab check --recorded`, run for this page: {verdict}. Records, tables and the "
+        "picture: [results/lab](../results/lab/README.md); how they are made: [lab.md](lab.md). "
+        "6.4, 6.5, 6.13 and later are not confirmed by a kernel.\n"
+    )
 
 
 def _case(number: int, case: Case, rates: Rates) -> str:
