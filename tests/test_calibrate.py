@@ -55,6 +55,8 @@ def test_measuring_here_gives_sound_figures():
     assert 0 < found.load < 100
     assert found.rmw > 0
     assert all(ns > 0 for ns in found.matrix.values())
+    assert found.steps["look-up, VMA-lock pair and walk"] > 0
+    assert found.steps["handler, ext4"] > found.steps["handler, device-dax"]
     calibrate.description("here", found, two, "this CPU")
 
 

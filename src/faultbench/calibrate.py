@@ -16,12 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from faultbench.enums import Handler, Path
 from faultbench.errors import UsageError
+from faultbench.machines import Job, get_machine
 from faultbench.machines.description import RULES, Description, load, parse
+from faultbench.model import TrialSpec
+from faultbench.rules import DEFAULT_KERNEL, NO_FILES, resolve
 from faultbench.topology import Cpu, Topology
 
 RUNS = 7
 TURNS = 300_000
+STEP_NS = 10_000_000  # window of a trial of `step_costs`
 MEASURED = "measured by faultbench calibrate"
 
 
@@ -35,6 +40,7 @@ class Calibration:
     residency: float
     round_trip: float  # two tasks wake each other: park, unpark and wake of both
     matrix: dict[tuple[int, int], float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)  # what the steps of a bare fault cost
 
 
 def measure(topology: Topology, say: Callable[[str], None], runs: int = RUNS) -> Calibration:
@@ -66,6 +72,8 @@ def measure(topology: Topology, say: Callable[[str], None], runs: int = RUNS) ->
     stay = share / (1 - share) * matrix[a, b] / 2
     say("sleeping and waking")
     wake = turns("park", cpus[:2], TURNS // 100, runs)[0]
+    say("the steps of a bare fault")
+    steps = step_costs(cpus[0], runs)
     return Calibration(
         load=max(0.1, hit - loop),
         rmw=max(0.5, rmw - loop),
@@ -73,7 +81,41 @@ def measure(topology: Topology, say: Callable[[str], None], runs: int = RUNS) ->
         residency=stay,
         round_trip=wake,
         matrix=matrix,
+        steps=steps,
     )
+
+
+def step_costs(cpu: int, runs: int = RUNS) -> dict[str, float]:
+    """Return CPU ns of the parts of a fault without busy time, by leaving one out at a time.
+
+    One worker on ``cpu``, cost profile ``none``; best of ``runs`` interleaved trials of each case.
+    The virtual machine makes up a step of the accesses in it; this is what they cost here.
+    """
+    threads = get_machine("threads")
+    cases = {
+        (handler, path): TrialSpec(
+            machine="threads", kernel=DEFAULT_KERNEL, path=path,
+            rules=resolve(DEFAULT_KERNEL, path), handler=handler,
+            files=0 if handler in NO_FILES else 1, duration_ns=STEP_NS, warmup_ns=STEP_NS // 5,
+        )
+        for handler in (Handler.NOP, Handler.DEVICE_DAX, Handler.XFS, Handler.EXT4)
+        for path in (Path.DIRECT, Path.RETRY, Path.MMAP_LOCK)
+    }  # fmt: skip
+    best = dict.fromkeys(cases, float("inf"))
+    for _ in range(runs):
+        for key, spec in cases.items():
+            worker = threads.run(Job(spec, (cpu,)))["worker"]
+            best[key] = min(best[key], sum(worker["cpu_ns"]) / max(1, sum(worker["faults"])))
+    direct = {handler: best[handler, Path.DIRECT] for handler, _ in cases}
+    path = direct[Handler.NOP]
+    return {
+        "look-up, VMA-lock pair and walk": path,
+        "mmap_lock pair in place of the VMA lock's": best[Handler.NOP, Path.MMAP_LOCK] - path,
+        "detour: sent back, all again under mmap_lock": best[Handler.NOP, Path.RETRY] - path,
+        "handler, device-dax": direct[Handler.DEVICE_DAX] - path,
+        "handler, xfs": direct[Handler.XFS] - path,
+        "handler, ext4": direct[Handler.EXT4] - path,
+    }
 
 
 def by_distance(found: Calibration, topology: Topology) -> dict[str, float]:
@@ -127,7 +169,11 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
         least = max(least, value)
         figures[figure] = (least, source)
     figures["memory"] = (max(generic.ns["memory"], least), generic.sources["memory"])
-    return _toml(name, model, topology, figures)
+    measured = [
+        "# Steps of a bare fault here (cost none, 1 worker), CPU ns; not read by the simulation:",
+        *(f"#   {step}: {ns:.1f}" for step, ns in found.steps.items()),
+    ]
+    return _toml(name, model, topology, figures) + "\n".join(measured if found.steps else []) + "\n"
 
 
 def _toml(name: str, model: str, topology: Topology, figures: dict[str, tuple[float, str]]) -> str:

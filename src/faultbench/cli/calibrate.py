@@ -61,6 +61,9 @@ def _show(found, distances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN
         shown = {"core": "same core", "l3": "same socket", "remote": "other socket"}[name]
         print(f"transfer, {shown}: {ns:.0f} ns")
     print(f"residency {found.residency:.0f} ns; a wake-up each way {found.round_trip / 2:.0f} ns")
+    print("\nsteps of a bare fault (cost none, 1 worker), CPU ns")
+    for step, ns in found.steps.items():
+        print(f"  {step:<46}{ns:>7.1f}")
     cpus = sorted({cpu for pair in found.matrix for cpu in pair})
     if len(cpus) <= 16:
         print("\n      " + "".join(f"{cpu:>6}" for cpu in cpus))
