@@ -33,6 +33,7 @@ FILES = {
     **dict.fromkeys(("percpu_rwsem", "seqcount"), "percpu"),
     "vma_lock": "vma_lock",
     "script": "script",
+    "spin_script": "spin_script",
 }
 HELD, VIOLATED, WATCHDOG, TSAN = 0, 1, 3, 66
 

@@ -36,6 +36,7 @@ MUTANTS = [
     Mutant("SPIN_PENDING_STOLEN", "qspinlock", "schedules", "EH", ("readers=4", "writers=0")),
     Mutant("SPIN_HEAD_IGNORES_PENDING", "qspinlock", "schedules", "EH", ("readers=4", "writers=0")),
     Mutant("SPIN_NO_SUCCESSOR", "qspinlock", "schedules", "H", ("readers=4", "writers=0")),
+    Mutant("SPIN_HEAD_CLEARS_PENDING", "spin_script", "script", "E"),
     Mutant("QRW_BIAS_KEPT", "qrwlock", "schedules", "H"),
     Mutant("QRW_UNLOCK_WORD", "qrwlock", "schedules", "EHQ"),
     Mutant("OSQ_NO_RELINK", "osq", "schedules", "H", ("readers=4",)),

@@ -98,6 +98,12 @@ def test_rwsem_rules(kind: str) -> None:
     torture("script", kind, "readers=310", "writers=0", "ops=1")
 
 
+@pytest.mark.parametrize("kind", ["threads", "single", "asan"])
+def test_spinlock_head_leaves_a_pending_bit(kind: str) -> None:
+    """E: the head of the queue does not clear the bit of one who is about to queue behind it."""
+    torture("spin_script", kind, "readers=2", "writers=0", "ops=1")
+
+
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_no_thread_to_be_had(k: int) -> None:
     """The k-th thread fails: those started go home, nothing leaks, the message says how far."""

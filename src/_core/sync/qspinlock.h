@@ -61,11 +61,17 @@ static __attribute__((noinline, unused)) void fb_spin_queue(struct fb_spinlock *
 	       (fb_mut(SPIN_HEAD_IGNORES_PENDING) ? FB_Q_LOCKED_MASK : FB_Q_LOCKED_PENDING_MASK))
 		fb_spin_u32(&l->val, val);
 
-	/* Alone in the queue: clear the tail with the same operation that takes the lock. */
+	/*
+	 * Alone in the queue: clear the tail with the same operation that takes the lock. Once only: should it fail, then
+	 * because somebody queued behind us, or set pending by mistake and is about to take that back and to queue. His bit
+	 * must stay: were it cleared here, he would take back the next one's, and two would be pending.
+	 */
 	while (val >> FB_Q_TAIL_SHIFT == tail) {
 		/* relaxed: the load above acquired; nothing is published */
 		if (fb_cas_u32(&l->val, &val, FB_Q_LOCKED, FB_RELAXED))
 			return;
+		if (!fb_mut(SPIN_HEAD_CLEARS_PENDING))
+			break;
 	}
 	/* relaxed: only the head may set it while neither owner nor pending is there */
 	fb_store_u8(fb_spin_locked_byte(l), FB_Q_LOCKED, FB_RELAXED);
