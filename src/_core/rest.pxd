@@ -34,6 +34,7 @@ cdef extern from *:
     size_t at_ptes "FB_COUNTER_AT(pte_installs)"
     size_t at_pmds "FB_COUNTER_AT(pmd_installs)"
     size_t at_puds "FB_COUNTER_AT(pud_installs)"
+    size_t at_upgrades "FB_COUNTER_AT(wp_upgrades)"
     size_t at_splits "FB_COUNTER_AT(splits)"
     size_t at_zaps "FB_COUNTER_AT(zaps)"
     size_t at_lost "FB_COUNTER_AT(lost_races)"
@@ -48,7 +49,7 @@ cdef inline str counters_broken(trial_state *s):
     cdef uint64_t faults = total(s, at_faults), no_vma = total(s, at_no_vma), reads = total(s, at_reads)
     cdef uint64_t success = total(s, at_success), abort = total(s, at_abort), retry = total(s, at_retry)
     cdef uint64_t detours = abort + retry + total(s, at_prepares)
-    cdef uint64_t expected
+    cdef uint64_t expected, installed
     if total(s, at_errors):
         return f"{total(s, at_errors)} faults ended in SIGBUS or OOM"
     if t.rules & RULE_VMA_LOCK:
@@ -64,6 +65,9 @@ cdef inline str counters_broken(trial_state *s):
         return f"no_vma {no_vma} without writers"
     if total(s, at_lost):
         return f"{total(s, at_lost)} races lost although nobody races"
+    installed = total(s, at_ptes) + total(s, at_pmds) + total(s, at_puds)
+    if t.handler != HANDLER_NOP and installed + total(s, at_upgrades) != faults:
+        return f"entries installed {installed} + made writable {total(s, at_upgrades)} != faults {faults}"
     if t.order == ORDER_PTE or t.fallback_ppm or s.map == FB_MAP_PRIVATE or not t.rules & RULE_VMA_LOCK:
         return None
     expected = 0 if t.rules & RULE_ABORT_FILE else faults
@@ -74,6 +78,8 @@ cdef inline str counters_broken(trial_state *s):
             return f"retry {retry} != faults {faults}"
     elif success != expected:
         return f"success {success} != faults {faults}"
+    if t.rules & RULE_ABORT_FILE and abort != faults:
+        return f"abort {abort} != faults {faults}"
     return None
 
 
@@ -148,14 +154,15 @@ cdef inline int64_t live(trial_state *s, uint32_t cache) noexcept:
 
 cdef inline str files_broken(trial_state *s):
     """Inodes, their entries, and what all files share."""
-    cdef uint32_t f
+    cdef uint32_t f, slot
     cdef uint64_t i, entries
     cdef inode *node
     cdef super_block *sb = s.t.sb
     for f in range(s.t.nr_files):
         node = s.t.inode[f]
         if (not fb_rwsem_at_rest(&node.i_data.invalidate_lock) or not fb_rwsem_at_rest(&node.i_data.i_mmap_rwsem)
-                or not fb_rwsem_at_rest(&node.i_lock) or fb_spin_is_locked(&node.i_data.xa_lock)):
+                or not fb_rwsem_at_rest(&node.i_lock) or fb_spin_is_locked(&node.i_data.xa_lock)
+                or not fb_qrwlock_at_rest(&node.i_es_lock)):
             return f"a lock of inode {f} is held at rest"
         entries = fb_load_u64(&node.i_size, FB_RELAXED) >> (s.t.entry_shift - PAGE_SHIFT)
         for i in range(entries):
@@ -163,9 +170,15 @@ cdef inline str files_broken(trial_state *s):
                 return f"entry {i} of inode {f} is locked at rest"
     if fb_load_u32(&sb.s_journal.t_updates, FB_RELAXED) or fb_load_u32(&sb.s_journal.t_outstanding_credits, FB_RELAXED):
         return "a journal handle is open at rest"
+    if not fb_rwsem_at_rest(&sb.l_cilp) or not fb_qrwlock_at_rest(&sb.s_journal.j_state_lock):
+        return "the log's or the journal's lock is held at rest"
     for i in range(4096):
-        if fb_load_u64(<uint64_t *>&sb.wait_table[i].first, FB_RELAXED):
+        if fb_load_u64(<uint64_t *>&sb.wait_table[i].first, FB_RELAXED) or fb_spin_is_locked(&sb.wait_table[i].lock):
             return "a task waits for an entry at rest"
+    for f in range(s.nr):    # per-CPU: a task's readers in less readers out, of each lock that uses a slot
+        for slot in range(FB_PERCPU_SLOTS):
+            if fb_load_u64(&s.tasks[f].sh.percpu[slot], FB_RELAXED):
+                return f"task {f} is in a per-CPU read section at rest"
     return None
 
 
@@ -190,7 +203,6 @@ cdef inline str at_rest(trial_state *s):
             return f"page_table_lock of mm {i} is held at rest"
         if s.t.rules & RULE_SEQCOUNT and fb_load_u32(&mm.mm_lock_seq, FB_RELAXED) & 1:
             return f"mm_lock_seq of mm {i} is odd at rest"
-        last_end = c.vmas
         tables = c.tables
         entries = c.vmas
         last_end = 0

@@ -106,6 +106,9 @@ MUTANTS: dict[str, tuple[str, str, dict[str, Any], dict[str, int], tuple[str, ..
     ),
     "XA_EARLY_UNLOCK": ("v6.6", "ext4", ONE, {}, ("unlocked by somebody else",)),
     "NO_END_WRITE": ("v6.6", "ext4", STRESS, {}, ("write-locked at rest",)),
+    "ENTRY_SKIPPED": ("v6.6", "ext4", ONE, {}, ("made writable 0 != faults",)),
+    "S_WRITERS_KEPT": ("v6.6", "ext4", ONE, {}, ("in a per-CPU read section at rest",)),
+    "ES_LOCK_KEPT": ("v6.6", "ext4", ONE, {}, ("a lock of inode 0 is held at rest",)),
 }
 
 

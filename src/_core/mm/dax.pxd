@@ -158,6 +158,8 @@ cdef inline bint iomap_begin(vm_fault *vmf, inode *node) noexcept nogil:
     extent = fb_load_u64(extent_word(node, dax_index(vmf)), FB_RELAXED)    # relaxed: constant
     if w.t.handler == HANDLER_XFS:
         up_read(w, LOCK_ILOCK, &node.i_lock)
+    elif FB_MUTANT(w, MUTANT_ES_LOCK_KEPT):
+        fb_released(w, LOCK_I_ES_LOCK, &node.i_es_lock)
     else:
         read_unlock(w, LOCK_I_ES_LOCK, &node.i_es_lock)
     return not (extent >> (dax_index(vmf) & 63)) & 1

@@ -80,7 +80,8 @@ cdef inline void sb_start_pagefault(vm_fault *vmf, inode *node) noexcept nogil:
 
 cdef inline void sb_end_pagefault(fb_worker *w) noexcept nogil:
     fb_released(w, LOCK_S_WRITERS, &w.t.sb.s_writers)
-    fb_percpu_up_read(&w.t.sb.s_writers, w.me)
+    if not FB_MUTANT(w, MUTANT_S_WRITERS_KEPT):
+        fb_percpu_up_read(&w.t.sb.s_writers, w.me)
 
 
 cdef inline void filemap_invalidate_lock_shared(fb_worker *w, inode *node) noexcept nogil:

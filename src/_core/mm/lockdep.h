@@ -85,7 +85,10 @@ enum fb_check {
 	X(DETACH_NO_WAIT,	"vma_mark_detached frees over a passing reader (refcount)") \
 	X(TABLE_NO_RECHECK,	"__pmd_alloc installs without looking under the lock") \
 	X(XA_EARLY_UNLOCK,	"the entry is unlocked before the PMD is installed") \
-	X(NO_END_WRITE,		"vma_end_write_all does nothing")
+	X(NO_END_WRITE,		"vma_end_write_all does nothing")		\
+	X(ENTRY_SKIPPED,	"insert_pfn_pmd answers NOPAGE and installs nothing") \
+	X(S_WRITERS_KEPT,	"sb_end_pagefault does not count out")		\
+	X(ES_LOCK_KEPT,		"iomap_begin leaves i_es_lock read-locked")
 enum fb_mutant {
 #define X(m, text) MUTANT_##m,
 	FB_MUTANTS(X)

@@ -123,7 +123,7 @@ cdef inline uint32_t insert_pfn_pmd(vm_fault *vmf, bint write) noexcept nogil:
     cdef uint64_t value = leaf_value(vmf, (1 << PMD_ORDER) - 1, write) | _PAGE_PSE
     cdef fb_spinlock *ptl = pmd_lock(vmf.w, vmf.pmd)
     fb_at(vmf.w, STEP_INSERT_PFN_PMD, vmf.pmd)
-    if leaf_install(vmf, vmf.pmd, value, write):
+    if not FB_MUTANT(vmf.w, MUTANT_ENTRY_SKIPPED) and leaf_install(vmf, vmf.pmd, value, write):
         vmf.w.c.pmd_installs += 1
     spin_unlock(vmf.w, LOCK_PMD_PTL, ptl)
     return VM_FAULT_NOPAGE

@@ -90,4 +90,10 @@ FB_INLINE void fb_write_unlock(struct fb_qrwlock *l)
 		fb_store_u8((uint8_t *)&l->cnts, 0, FB_RELEASE);
 }
 
+/* Nobody holds it, waits for it, or works on it. Relaxed: for checks at rest. */
+FB_INLINE bool fb_qrwlock_at_rest(const struct fb_qrwlock *l)
+{
+	return !fb_load_u32(&l->cnts, FB_RELAXED) && !fb_spin_is_locked(&l->wait_lock);
+}
+
 #endif

@@ -10,3 +10,4 @@ cdef extern from "sync/qrwlock.h" nogil:
     void fb_read_unlock(fb_qrwlock *l)
     void fb_write_lock(fb_qrwlock *l, fb_task *me)
     void fb_write_unlock(fb_qrwlock *l)
+    bint fb_qrwlock_at_rest(const fb_qrwlock *l)

@@ -4,10 +4,15 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "sync/atomic.h" nogil:
     struct fb_rcu
+    uint32_t FB_PERCPU_SLOTS
+
+    struct fb_task_shared:
+        uint64_t percpu[24]
 
     struct fb_task:
         uint32_t id
         int32_t cpu
+        fb_task_shared *sh
         fb_task *all
         uint32_t nr
         uint16_t kind
