@@ -61,6 +61,20 @@ def test_retry_waits_behind_a_writer_and_direct_does_not() -> None:
     assert retry["mmap_lock_reads"] == retry["faults"]
 
 
+@pytest.mark.parametrize("handler", ["ext4", "xfs"])
+def test_a_pte_fault_leaves_a_real_pmd_entry(handler: str) -> None:
+    """§6.2 step 3: only an empty PMD entry is downgraded; copying a private page leaves it."""
+    given = spec("v6.12", handler, access="wp", map="private", writers=1, writer_op="target")
+    probe = _single.Probe(given)
+    base, _, _ = probe.slice()
+    assert probe.fault(base, False)["counters"]["pmd_installs"] == 1
+    assert probe.fault(base, True)["counters"]["pte_installs"] == 1  # split, copied
+    probe.writer_op(1)  # unmapped with its tables, mapped again
+    again = probe.fault(base, False)["counters"]
+    assert (again["pmd_installs"], again.get("fallbacks", 0)) == (1, 0)
+    assert probe.broken() is None
+
+
 @pytest.mark.parametrize("kernel", ["v6.3", "next-202308", "v6.6", "v6.16"])
 def test_sharing(kernel: str) -> None:
     """VMAs, files and address spaces, K of each; and workers that race for the same entries."""

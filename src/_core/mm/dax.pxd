@@ -109,8 +109,8 @@ cdef inline uint64_t *grab_mapping_entry(vm_fault *vmf, inode *node, uint32_t or
         entry = DAX_EMPTY | (DAX_PMD if order == PMD_ORDER else DAX_PTE)
         fb_store_u64(&node.i_data.nrpages, fb_load_u64(&node.i_data.nrpages, FB_RELAXED) + (<uint64_t>1 << order),
                      FB_RELAXED)
-    elif order == 0 and entry & DAX_PMD:
-        entry = DAX_EMPTY | DAX_PTE    # an empty PMD entry is downgraded
+    elif order == 0 and entry & DAX_PMD and entry & DAX_EMPTY:
+        entry = DAX_EMPTY | DAX_PTE    # pmd_downgrade: an empty PMD entry; one with a page serves PTE faults as it is
     fb_store_u64(slot, entry | DAX_LOCKED, FB_RELAXED)
     spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
     fb_acquired(w, LOCK_DAX_ENTRY, slot, False)
