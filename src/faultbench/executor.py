@@ -69,7 +69,7 @@ class ChildExecutor:
         self._env = {**os.environ, "PYTHONPATH": search, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: Any = None
-        self._answer = b""
+        self._answer = bytearray()
         self._deadline = 0.0
         self._oom_kills = 0
 
@@ -84,7 +84,7 @@ class ChildExecutor:
             self._spawn()
         assert self._process is not None
         assert self._process.stdin is not None
-        self._answer = b""
+        self._answer = bytearray()
         self._oom_kills = oom_kills()
         self._deadline = time.monotonic() + limit_s
         line = json.dumps({"machine": machine, "job": job.to_dict()}, allow_nan=False)

@@ -173,6 +173,7 @@ def test_simulated_trials_have_lines_and_a_time_line(tmp_path):
                       cwd=tmp_path)  # fmt: skip
     assert "mmap_lock.count" in done.stdout
     assert json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert done.stderr.count("time line of") == 1
     (trial, *_) = records.read(tmp_path / "v.jsonl").trials
     assert "log" not in trial.extra
     assert trial.host == {}
@@ -180,3 +181,23 @@ def test_simulated_trials_have_lines_and_a_time_line(tmp_path):
         again = faultbench("sweep", "--machine", "virtual", *bad, cwd=tmp_path, check=False)
         assert again.returncode in (2, 74)
         assert len(again.stderr.splitlines()) == 1
+
+
+def test_only_the_traced_trial_carries_a_time_line(tmp_path, monkeypatch):
+    """A time line is tens of MB; asking every trial for one made a sweep of seconds take an hour."""
+    from faultbench.cli import session
+
+    asked = []
+    real = session.Runner
+
+    class Noting(real):
+        def run(self, specs, append, started=None):
+            asked.append((bool(self._options.get("trace")), len(specs)))
+            return super().run(specs, append, started)
+
+    monkeypatch.setattr(session, "Runner", Noting)
+    monkeypatch.chdir(tmp_path)
+    given = {"machine": "virtual", "threads": "1,2", "writers": "0", "vmas": "shared",
+             "handler": "nop", "faults": "5", "warmup": "1", "repeats": "1"}  # fmt: skip
+    session.run(given, session.Run(output="v.jsonl", plot=False, trace="t.json"))
+    assert asked == [(True, 1), (False, 3)]

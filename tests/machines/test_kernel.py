@@ -77,6 +77,17 @@ def test_a_file_on_disk(tmp_path):
     assert raw["extra"]["bytes_per_fault"] >= 4096
 
 
+@pytest.mark.parametrize("access", [Access.WRITE, Access.WP])
+def test_a_file_keeps_its_bytes(tmp_path, access):
+    """Write faults must not overwrite what somebody names as file:PATH."""
+    file = tmp_path / "data"
+    content = bytes(range(1, 252)) * (4 << 12)
+    file.write_bytes(content)
+    raw = trial(mapping=f"file:{file}", access=access)
+    assert sum(raw["worker"]["faults"]) > 0
+    assert file.read_bytes() == content
+
+
 def test_what_is_not_counted_is_absent_with_its_reason():
     raw = trial()
     uncounted = raw["extra"]["uncounted"]

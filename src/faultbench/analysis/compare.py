@@ -172,6 +172,7 @@ def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
     virtual = a.keys["machine"].map(is_virtual).to_numpy()
     floor = np.where(virtual, np.fmax(floor, VIRTUAL_FLOOR), floor)
     means = np.nanmean(a.values, axis=1), np.nanmean(b.values, axis=1)
+    nonzero = [np.where(mean > 0, mean, np.nan) for mean in means]
     scatter = [pd.DataFrame(side.values).std(axis=1).to_numpy() for side in (a, b)]
     hmeans = stats.harmonic_means(a.values), stats.harmonic_means(b.values)
     tests = rank_and_mean_tests(a.values, b.values)
@@ -181,8 +182,8 @@ def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
         "n_b": two.n,
         "stddev_a": scatter[0],
         "stddev_b": scatter[1],
-        "coeffvar_a": 100 * scatter[0] / means[0],
-        "coeffvar_b": 100 * scatter[1] / means[1],
+        "coeffvar_a": 100 * scatter[0] / nonzero[0],
+        "coeffvar_b": 100 * scatter[1] / nonzero[1],
         "mean_a": means[0],
         "mean_b": means[1],
         "hmean_a": hmeans[0],

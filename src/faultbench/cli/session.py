@@ -193,8 +193,7 @@ def _run_part(
 ) -> None:
     writer, trials = kept
     specs = part.plan.without(done).specs
-    traced = {"trace": True} if how.trace is not None else {}
-    runner = Runner(part.machine, part.spelled, topology, part.cost, options=traced)
+    runner = Runner(part.machine, part.spelled, topology, part.cost)
     seconds = part.plan.without(done).seconds(part.machine, runner.side_by_side)
     say(
         f"{len(specs)} trials on {part.machine.name}, about {progress.clock(seconds)}; "
@@ -210,17 +209,24 @@ def _run_part(
             if log is not None and how.trace is not None:
                 _trace(trial, log, how)
 
-        runner.run(specs, append)
+        traced = 0
+        if how.trace is not None and not Path(how.trace).exists():
+            # A time line is tens of MB: of one trial, not of all.
+            traced = 1
+            logging = {"trace": True}
+            Runner(part.machine, part.spelled, topology, part.cost, options=logging).run(
+                specs[:traced], append
+            )
+        runner.run(specs[traced:], append)
 
 
 def _trace(trial: Trial, log: list[Any], how: Run) -> None:
-    """Write the time line of the first trial that has one; it is no part of the record."""
+    """Write the time line of a trial; it is no part of the record."""
     from faultbench.timeline import write
 
     assert how.trace is not None
-    if not Path(how.trace).exists():  # the first trial's
-        write(trial, log, how.trace)
-        say(f"time line of {progress.describe(trial.spec)}: {how.trace}, for ui.perfetto.dev")
+    write(trial, log, how.trace)
+    say(f"time line of {progress.describe(trial.spec)}: {how.trace}, for ui.perfetto.dev")
 
 
 def _check_same(results: records.Results, identity: dict[str, Any]) -> None:
