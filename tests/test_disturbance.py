@@ -91,6 +91,8 @@ def test_a_quiet_trial_has_no_flag(proc, monkeypatch):
         ({"worker": worker(2), "busy": 28, "own": 20}, spec(2), "loaded"),
         ({"worker": worker(), "throttled": 1}, spec(), "throttled"),
         ({"worker": worker(window=120 * MS)}, spec(), "stalled"),
+        # the worker saw the window open only after it had closed: no faults, and no other sign
+        ({"worker": worker(window=60, ends=[60])}, spec(), "stalled"),
         ({"worker": worker(), "asleep": 1.0}, spec(), "suspended"),
     ],
 )
@@ -105,6 +107,8 @@ def test_each_disturbance_has_its_word(proc, monkeypatch, given, spec_, flag):
         ({"worker": worker(cpu=50 * MS, parks=9)}, spec(), "low-cpu"),
         ({"worker": worker(), "busy": 18, "own": 10}, spec(), "loaded"),
         ({"worker": worker(window=104 * MS)}, spec(), "stalled"),
+        # half the time went into refills, which are not part of the window
+        ({"worker": worker(window=50 * MS, ends=[100 * MS])}, spec(), "stalled"),
         ({"worker": worker(2), "mask": ()}, spec(2), "affinity"),
     ],
 )

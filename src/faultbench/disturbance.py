@@ -7,7 +7,7 @@ oversubscribed  more workers and writers than CPUs
 low-cpu         workers that never slept had less than 95 % of a CPU
 loaded          other programs wanted the CPUs that the trial needed
 throttled       a cgroup's CPU limit stopped us
-stalled         the window is longer than asked for
+stalled         the window is longer than asked for, or a worker was away when it opened
 suspended       the machine slept
 """
 
@@ -27,6 +27,7 @@ SKEW = 0.01
 STEAL = 0.01
 LOW_CPU = 0.95
 STALLED = 1.05
+SHORT = 0.95
 SUSPENDED_S = 0.01
 OTHER_CPUS = 0.25
 # Slack for clocks that tick in jiffies and for one late wake-up, in ns.
@@ -136,7 +137,14 @@ def _stalled(spec: TrialSpec, worker: dict[str, list[int]]) -> bool:
     window = worker.get("window_ns")
     if not spec.duration_ns or not window:
         return False
-    return _mean(window) > STALLED * spec.duration_ns + SLACK_NS
+    if _mean(window) > STALLED * spec.duration_ns + SLACK_NS:
+        return True
+    # From its own clocks, for refills are taken off the window. A worker that sees the window open
+    # only after it has closed has one of some ns and no faults.
+    starts, ends = worker.get("start_ns"), worker.get("end_ns")
+    if not starts or not ends:
+        return False
+    return _mean(ends) - _mean(starts) < SHORT * spec.duration_ns - SLACK_NS
 
 
 def _mean(values: list[int]) -> float:
