@@ -259,3 +259,21 @@ def test_trials_leave_nothing_behind() -> None:
     for _ in range(150):
         ok(_threads.run_trial(given))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 << 10
+
+
+@pytest.mark.parametrize(
+    ("kernel", "call", "says"),
+    [
+        ("v6.6", "vma_start_read", "a VMA lock is held at rest"),
+        ("v6.16", "vma_start_read", "vm_refcnt is 2 at rest, not 1"),
+        ("v6.6", "mmap_write_lock", "mmap_lock of mm 0 is held"),
+        ("v6.16", "mmap_write_lock", "mmap_lock of mm 0 is held"),
+    ],
+)
+def test_a_lock_that_is_kept_is_found_at_rest(kernel: str, call: str, says: str) -> None:
+    """The checks at rest look at the words themselves, not at what the tasks believe to hold."""
+    probe = _single.Probe(spec(kernel, writers=1))
+    base, _, _ = probe.slice()
+    assert probe.broken() is None
+    probe.lock(call, base, 1)
+    assert says in (probe.broken() or "")
