@@ -225,3 +225,14 @@ def test_csv_reads_back(results):
     table.to_csv(records.read(results).trials, text.write)
     rows = list(csv.DictReader(io.StringIO(text.getvalue())))
     assert len(rows) == 144
+
+
+def test_a_page_says_that_panels_were_left_out(results, tmp_path, monkeypatch):
+    from faultbench.cli import report
+
+    target = tmp_path / "page.html"
+    run("report", results, "-o", target)
+    assert "of 2 panels" not in target.read_text()
+    monkeypatch.setattr(report, "MOST_PANELS", 1)
+    run("report", results, "-o", target)
+    assert "The figures show the first 1 of " in target.read_text()

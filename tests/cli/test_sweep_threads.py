@@ -184,7 +184,7 @@ def test_simulated_trials_have_lines_and_a_time_line(tmp_path):
 
 
 def test_only_the_traced_trial_carries_a_time_line(tmp_path, monkeypatch):
-    """A time line is tens of MB; asking every trial for one made a sweep of seconds take an hour."""
+    """A time line is tens of MB; asking every trial for one made seconds an hour."""
     from faultbench.cli import session
 
     asked = []

@@ -28,8 +28,12 @@ def show(trials: Sequence[Trial]) -> None:
         for key, part in table.groupby(keys, sort=False):
             machine, kernel, handler, vmas, writers, path, threads = key
             print(
-                f"{handler} {path} ({kernel} on {machine}), {threads} workers, vmas {vmas}"
+                f"{handler} {path} ({kernel} on {machine}), {_workers(threads)}, vmas {vmas}"
                 + (f", {writers} writers" if writers else "")
             )
             for _, line in part.head(TOP).iterrows():
                 print(f"{line['wait_ns']:>10.0f} {line['transfers']:>10.2f}  {line['name']}")
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if int(count) == 1 else f"{count} workers"

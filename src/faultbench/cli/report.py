@@ -51,7 +51,7 @@ def report(
             return
     else:
         with tempfile.TemporaryDirectory(prefix="faultbench-") as folder:
-            text = page.render(said, _figures(loaded, said, Path(folder)))
+            text = page.render(said, _figures(loaded, said, Path(folder)), _left_out(loaded))
     target = out if out is not None else file.with_suffix(".html")
     with replacing(target) as stream:
         stream.write(text)
@@ -76,3 +76,16 @@ def _figures(loaded: "Loaded", said: "Facts", folder: Path) -> list[Path]:
     )
     trials = loaded.results.trials
     return sweep_figures(loaded.df, folder / "report", trials=trials, context=context)
+
+
+def _left_out(loaded: "Loaded") -> str:
+    """Return what the figures of a page leave out, in words; empty where they show all."""
+    from faultbench.plots.facets import facets, line_column, spread
+
+    count = sum(1 for _ in facets(spread(loaded.df), line_column(loaded.df)))
+    if count <= MOST_PANELS:
+        return ""
+    return (
+        f"The figures show the first {MOST_PANELS} of {count} panels; the tables have every case, "
+        "and faultbench plot draws all panels."
+    )

@@ -21,7 +21,8 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     if table.empty:
         return []
     keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
-    groups = list(table.groupby(keys, sort=False))
+    # One worker waits for nobody: such a case has nothing to show.
+    groups = [g for g in table.groupby(keys, sort=False) if g[1]["wait_ns"].max() > 0]
     written = []
     for page, start in enumerate(range(0, len(groups), PER_PAGE)):
         chosen = groups[start : start + PER_PAGE]

@@ -30,8 +30,11 @@ def escape(text: object) -> str:
     return html.escape(kept, quote=True)
 
 
-def render(facts: Facts, figures: Sequence[Path]) -> str:
-    """Return the page; ``figures`` are SVG or PNG files that become part of it."""
+def render(facts: Facts, figures: Sequence[Path], left_out: str = "") -> str:
+    """Return the page; ``figures`` are SVG or PNG files that become part of it.
+
+    ``left_out`` says which panels they do not show.
+    """
     body = [
         "<header>",
         f"<h1>{escape(facts.title)}</h1>",
@@ -47,7 +50,8 @@ def render(facts: Facts, figures: Sequence[Path]) -> str:
         body.append(_section("Time to fault in 1 TiB of address space", inner))
     body.append(_section("The next bottleneck", _list(facts.next_lock)))
     body.append(_section("What this does not tell", _list(facts.tells_not)))
-    body.append(_section("Figures", "".join(_figure(path) for path in figures)))
+    told = f"<p>{escape(left_out)}</p>" if left_out else ""
+    body.append(_section("Figures", told + "".join(_figure(path) for path in figures)))
     for by, wall, cpu in facts.comparisons:
         cells = formats.rows(wall, cpu)
         inner = _table(formats.HEADINGS, cells, verdict=True) + _list(formats.footnotes(wall))
@@ -67,8 +71,8 @@ def render(facts: Facts, figures: Sequence[Path]) -> str:
             + "</details>",
         )
     )
-    told = [f"{what}: {how}" for what, how in facts.disturbances] or ["None was flagged."]
-    body.append(_section("Disturbances", _list(told) + _list(facts.notes)))
+    flagged = [f"{what}: {how}" for what, how in facts.disturbances] or ["None was flagged."]
+    body.append(_section("Disturbances", _list(flagged) + _list(facts.notes)))
     if facts.command:
         body.append(_section("Reproduce", f"<pre><code>{escape(facts.command)}</code></pre>"))
     if facts.host:

@@ -25,7 +25,8 @@ padding:.15rem .6rem;font-weight:600;font-size:.9rem;margin:0 .3rem .3rem 0}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums;margin:.4rem 0}
 th,td{padding:.32rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid
 var(--line)} th[scope=row],thead th:first-child,td:last-child,thead th:last-child{text-align:left}
-th[scope=row]{font-weight:400} thead th{color:var(--muted);font-weight:600;border-bottom:2px solid
+th[scope=row]{font-weight:400} td:last-child{white-space:normal;min-width:9rem}
+thead th{color:var(--muted);font-weight:600;border-bottom:2px solid
 var(--line)} tr.faster td:last-child{color:var(--good);font-weight:700} tr.slower
 td:last-child{color:var(--bad);font-weight:700} tr.quiet td:last-child{color:var(--muted)}
 figure{margin:1rem 0;background:#fff;border:1px solid
