@@ -35,5 +35,5 @@ def show(trials: Sequence[Trial]) -> None:
                 print(f"{line['wait_ns']:>10.0f} {line['transfers']:>10.2f}  {line['name']}")
 
 
-def _workers(count: int) -> str:
-    return "1 worker" if int(count) == 1 else f"{count} workers"
+def _workers(count: object) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
