@@ -14,10 +14,16 @@ PANELS = [(h, v) for h in ("device-dax", "ext4") for v in ("private", "shared")]
 ROWS = {"virtual-quiet": "no writer", "virtual-writer": "one thread maps and unmaps beside"}
 NAMES = {
     "next-202308": "retry: linux-next Jul-Aug 2023, never released",
-    "v6.6": "direct: 6.6",
+    "v6.6": "direct: 6.6 without x86's PAT locks",
+    "v6.6 pat=on": "direct: 6.6 on x86, with its global PAT locks",
     "v6.16": "direct: 6.16, no prefetchw, refcounted VMA lock (no kernel confirms it)",
 }
-LOOKS = {"next-202308": "retry", "v6.6": "direct", "v6.16": "v6.16"}
+LOOKS = {
+    "next-202308": style.line_of("retry"),
+    "v6.6": style.line_of("direct"),
+    "v6.6 pat=on": style.Line("#b3375a", (0, (1, 1)), "v"),
+    "v6.16": style.line_of("", 2),
+}
 COUNTS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
 
@@ -27,15 +33,13 @@ def main() -> None:
         Line2D(
             [], [], color=look.colour, linestyle=look.style, marker=look.marker, label=NAMES[kernel]
         )
-        for kernel, look in looks().items()
+        for kernel, look in LOOKS.items()
     ]
     with style.styled():
         made = style.figure(12.4, 6.6)
         axes = made.subplots(len(ROWS), len(PANELS), squeeze=False)
         for row, (file, load) in zip(axes, ROWS.items(), strict=True):
-            df = table.frame(records.read(str(HERE / f"{file}.jsonl")).trials)
-            if (df["status"] != "ok").any():
-                raise SystemExit(f"{file}: a trial without a rate")
+            df = read(file)
             for ax, (handler, sharing) in zip(row, PANELS, strict=True):
                 panel(ax, df[df["handler"] == handler], sharing, load)
         for ax in axes[:, 0]:
@@ -47,7 +51,8 @@ def main() -> None:
             "2 MiB DAX page faults over CPUs: sent back, or served at once (SIMULATED)",
             [
                 "Model of a generic 1024-CPU machine, 14 of 14 latencies estimated; write faults, "
-                "MAP_SHARED, one file, default costs. Both axes logarithmic.",
+                "MAP_SHARED, one file, default costs. PAT locks only where named. Both axes "
+                "logarithmic.",
                 style.CLAIMS_NOT,
             ],
             handles,
@@ -56,16 +61,20 @@ def main() -> None:
             print(path)
 
 
-def looks() -> "dict[str, style.Line]":
-    """How each kernel is drawn."""
-    return {kernel: style.line_of(name, 2) for kernel, name in LOOKS.items()}
+def read(load: str) -> pd.DataFrame:
+    """Both files of a load; `line` tells kernels with and without the PAT locks apart."""
+    paths = [HERE / f"{load}.jsonl", HERE / f"{load}-pat.jsonl"]
+    df = pd.concat([table.frame(records.read(str(path)).trials) for path in paths])
+    if (df["status"] != "ok").any():
+        raise SystemExit(f"{load}: a trial without a rate")
+    return df.assign(line=(df["kernel"] + " " + df["set"].fillna("")).str.strip())
 
 
 def panel(ax, df: pd.DataFrame, sharing: str, load: str) -> None:  # noqa: ANN001
     """Rates over workers; one worker alone is the same trial for private and shared mappings."""
     chosen = df[df["vmas"].isin([sharing, "-"])]
-    for kernel, look in looks().items():
-        line = chosen[chosen["kernel"] == kernel].groupby("threads")["faults_per_s"].median()
+    for kernel, look in LOOKS.items():
+        line = chosen[chosen["line"] == kernel].groupby("threads")["faults_per_s"].median()
         ax.plot(
             line.index,
             line,

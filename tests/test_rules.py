@@ -98,6 +98,15 @@ def test_knobs_turn_one_thing_at_a_time():
     assert refcount.bits & rules.TYPESAFE
 
 
+@pytest.mark.parametrize("kernel", TABLE)
+def test_pat_is_off_unless_asked_for(kernel):
+    base = rules.resolve(kernel, None)
+    assert not base.bits & rules.PAT
+    assert rules.resolve(kernel, None, [("pat", "on")]) == replace(base, bits=base.bits | rules.PAT)
+    assert rules.knobs_label(kernel, None, [("pat", "on")]) == "pat=on"
+    assert rules.knobs_label(kernel, None, [("pat", "off")]) == ""
+
+
 def test_a_knob_that_changes_nothing_has_no_name():
     assert rules.knobs_label("v6.6", None, [("prefetchw", "on"), ("vma_lock", "separate")]) == ""
     assert rules.knobs_label("v6.16", None, [("prefetchw", "on")]) == "prefetchw=on"

@@ -63,6 +63,10 @@ cdef inline int make_arena(trial_state *s) except -1:
     label(s, &t.sb.s_journal, 64, b"journal", -1, b"j_state_lock")
     label(s, &t.sb.s_journal.t_updates, 64, b"transaction", -1, b"t_updates")
     label(s, t.sb.wait_table, sizeof(dax_waitq) * 4096, b"dax", -1, b"wait_table")
+    if t.rules & RULE_PAT:
+        t.pat = <pat_locks *>need(s, sizeof(pat_locks), 128)
+        label(s, &t.pat.resource_lock, 64, b"pat", -1, b"resource_lock")
+        label(s, &t.pat.memtype_lock, 64, b"pat", -1, b"memtype_lock")
     t.waiter = <dax_waiter *>need(s, sizeof(dax_waiter) * s.nr, 64)
     label(s, t.waiter, sizeof(dax_waiter) * s.nr, b"dax", -1, b"waiter")
     make_cache(s, FB_CACHE_NODE, sizeof(vma_node), 256, nodes, b"vma_node")

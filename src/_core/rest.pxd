@@ -172,6 +172,9 @@ cdef inline str files_broken(trial_state *s):
         return "a journal handle is open at rest"
     if not fb_rwsem_at_rest(&sb.l_cilp) or not fb_qrwlock_at_rest(&sb.s_journal.j_state_lock):
         return "the log's or the journal's lock is held at rest"
+    if s.t.rules & RULE_PAT and (not fb_qrwlock_at_rest(&s.t.pat.resource_lock)
+                                 or fb_spin_is_locked(&s.t.pat.memtype_lock)):
+        return "resource_lock or memtype_lock is held at rest"
     for i in range(4096):
         if fb_load_u64(<uint64_t *>&sb.wait_table[i].first, FB_RELAXED) or fb_spin_is_locked(&sb.wait_table[i].lock):
             return "a task waits for an entry at rest"

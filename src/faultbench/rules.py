@@ -36,6 +36,7 @@ FAULT_MAP_PAGES = 8  # vmf_can_call_fault(): ->fault under the VMA lock iff ->ma
 ANON_LATE = 16  # vmf_anon_prepare(): anon_vma checked in the fault, not at look-up (6.10)
 PREFETCHW = 32  # exc_page_fault() prefetches mmap_lock for writing (x86, until 6.16)
 TYPESAFE = 64  # SLAB_TYPESAFE_BY_RCU VMAs: reused at once, vm_mm re-checked (6.15)
+PAT = 128  # x86: the PAT type of the frame is looked up on each insert (until 6.14 for fs-dax)
 
 PATH_BITS = {
     Path.MMAP_LOCK: 0,
@@ -77,7 +78,12 @@ KERNELS: dict[str, Kernel] = {
 UNCONFIRMED = frozenset({"v6.4", "v6.5", "v6.13", "v6.15", "v6.16"})
 
 # knob -> its values; a bit of `Rules.bits`, or an enum field of the same name
-_BIT_KNOBS = {"prefetchw": PREFETCHW, "map_pages": FAULT_MAP_PAGES, "anon_late": ANON_LATE}
+_BIT_KNOBS = {
+    "prefetchw": PREFETCHW,
+    "map_pages": FAULT_MAP_PAGES,
+    "anon_late": ANON_LATE,
+    "pat": PAT,  # off in every kernel here: on x86 it is on, elsewhere there is nothing like it
+}
 _FIELD_KNOBS = {"vma_lock": VmaLock, "seq": Seq, "mm_layout": MmLayout, "rwsem": Rwsem}
 KNOBS: dict[str, list[str]] = {
     **{name: ["on", "off"] for name in _BIT_KNOBS},

@@ -30,6 +30,7 @@ TABLE = {
 }  # fmt: skip
 MAP_PAGES = {"xfs"}
 ENTRIES = 16
+RULE_PAT = _checked.CONSTANTS["RULE_PAT"]
 
 
 def kinds(handler: str, order: str, access: str, mapping: str) -> list[str]:
@@ -130,6 +131,18 @@ def test_the_checked_build_finds_no_rule_broken(kernel: str) -> None:
             got = totals(out)
             want = expected(kernel, combination)
             assert {name: got[name] for name in want} == want, combination
+
+
+def test_pat_changes_no_counter() -> None:
+    """x86's look-up of the memory type is two locks, and no rule is broken by them."""
+    for kernel in ("next-202308", "v6.12"):
+        for combination in COMBINATIONS:
+            if exists(*combination):
+                given = one_pass(kernel, combination)
+                out = _checked.run_trial(given | {"rules": given["rules"] | RULE_PAT})
+                assert (out["status"], out["invariant"]) == ("ok", ""), combination
+                got, want = totals(out), expected(kernel, combination)
+                assert {name: got[name] for name in want} == want, combination
 
 
 TIMES = {"window_ns", "start_ns", "end_ns", "cpu_ns", "refill_ns", "mmap_lock_read_wait_ns"}

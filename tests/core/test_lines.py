@@ -26,9 +26,15 @@ JOURNAL = {
 }  # credits, updates, handles in; updates, credits out
 
 
-def writes(kernel: str, handler: str, access: str) -> dict[str, int]:
+RESOURCE_LOCK = {"rmw resource_lock": 2}  # a read lock of a rwlock
+MEMTYPE_LOCK = {"rmw memtype_lock": 1, "store memtype_lock": 1}
+PAT = _single.CONSTANTS["RULE_PAT"]
+
+
+def writes(kernel: str, handler: str, access: str, rules: int = 0) -> dict[str, int]:
     """Writes to shared words of the third fault on its entry's neighbour, by field or object."""
-    probe = _single.Probe(spec(kernel, handler, access=access))
+    given = spec(kernel, handler, access=access)
+    probe = _single.Probe(given | {"rules": given["rules"] | rules})
     base, step, _ = probe.slice()
     for _ in range(2):
         for entry in range(2):
@@ -58,6 +64,42 @@ def test_writes_of_one_fault(handler: str, access: str) -> None:
     assert writes("v6.6", handler, access) == common | VMA_LOCK
     assert writes("v6.13", handler, access) == common | VMA_LOCK
     assert writes("v6.16", handler, access) == common | {"rmw vm_refcnt": 2}
+
+
+@pytest.mark.parametrize("handler", ["device-dax", "ext4", "xfs", "driver"])
+@pytest.mark.parametrize("kernel", ["v6.6", "next-202308"])
+def test_pat_adds_two_global_locks_and_for_ram_one(kernel: str, handler: str) -> None:
+    """lookup_memtype(): a driver's frames are RAM, so memtype_lock is not asked for."""
+    added = RESOURCE_LOCK | ({} if handler == "driver" else MEMTYPE_LOCK)
+    without = writes(kernel, handler, "write")
+    assert not set(added) & set(without)
+    assert writes(kernel, handler, "write", PAT) == without | added
+
+
+@pytest.mark.parametrize("handler", ["device-dax", "ext4", "xfs"])
+@pytest.mark.parametrize("order", ["pmd", "pud", "pte"])
+def test_pat_is_looked_up_before_the_lock_of_the_table(handler: str, order: str) -> None:
+    if order == "pud" and handler != "device-dax":
+        pytest.skip("file systems insert no PUD")
+    given = spec("v6.12", handler, order=order, slice=2)
+    probe = _single.Probe(given | {"rules": given["rules"] | PAT})
+    base, step, _ = probe.slice()
+    probe.fault(base)
+    locks = [
+        (kind, name)
+        for kind, name, _ in probe.fault(base + step)["sequence"]
+        if kind in ("lock", "lock_shared", "unlock")
+    ]
+    table = {"pmd": "pmd_ptl", "pud": "page_table_lock", "pte": "pte_ptl"}[order]
+    at = locks.index(("lock_shared", "resource_lock"))
+    assert locks[at : at + 6] == [
+        ("lock_shared", "resource_lock"),
+        ("unlock", "resource_lock"),
+        ("lock", "memtype_lock"),
+        ("unlock", "memtype_lock"),
+        ("lock", table),
+        ("unlock", table),
+    ]
 
 
 def test_retry_and_direct_differ_in_one_bit() -> None:

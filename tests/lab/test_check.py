@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 
 import pytest
 
@@ -98,7 +99,20 @@ def test_kernels_without_a_laboratory_are_known():
 def test_the_order_of_lock_operations_is_the_kernels():
     text, same = sequence.report(recorded=True, say=print)
     assert same, text
-    assert "in the kernel only: memtype_lock" in text
+    assert "in the kernel only: i_flags_lock (xfs)" in text
+    assert "memtype_lock" not in text
+
+
+def test_the_kernel_looks_the_memory_type_up_before_it_locks_the_table():
+    """On pmem under two locks, on the device's RAM under one: once a fault."""
+    found = json.loads(sequence.RECORDED.read_text())["cases"]
+    for case, kernel in zip(sequence.cases(), found, strict=True):
+        second = kernel["second"]
+        at = second.index("+resource_lock")
+        between = ["+memtype_lock", "-memtype_lock"] * (case.handler is not Handler.DRIVER)
+        expected = ["+resource_lock", "-resource_lock", *between, "+pmd_ptl"]
+        assert second[at : at + len(expected)] == expected
+        assert second.count("+resource_lock") == 1
 
 
 def test_another_order_is_found(monkeypatch):
@@ -128,6 +142,10 @@ f-2 up_read <-ab_pre
 f-2 lock_mm_and_find_vma <-do_user_addr_fault
 f-2 down_read_trylock <-lock_mm_and_find_vma
 f-2 fbd_huge_fault <-__handle_mm_fault
+f-2 _raw_spin_lock <-__xfs_filemap_fault
+f-2 _raw_spin_unlock <-__xfs_filemap_fault
+f-2 _raw_read_lock <-find_next_iomem_res
+f-2 _raw_read_unlock <-find_next_iomem_res
 f-2 _raw_spin_lock <-lookup_memtype
 f-2 _raw_spin_unlock <-lookup_memtype
 f-2 up_read <-do_user_addr_fault
@@ -138,5 +156,6 @@ f-2 down_read <-do_madvise
 def test_a_trace_is_read():
     found = sequence.parse(TRACE.splitlines())
     assert found.first == ["+vma_lock", "+pmd_ptl", "-pmd_ptl", "-vma_lock"]
-    assert found.second == ["+vma_lock", "-vma_lock", "+mmap_lock", "-mmap_lock"]
-    assert found.besides == ["memtype_lock"]
+    pat = ["+resource_lock", "-resource_lock", "+memtype_lock", "-memtype_lock"]
+    assert found.second == ["+vma_lock", "-vma_lock", "+mmap_lock", *pat, "-mmap_lock"]
+    assert found.besides == ["i_flags_lock"]

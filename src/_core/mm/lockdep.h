@@ -26,6 +26,8 @@
 	X(L_CILP,	"log_commit")						\
 	X(J_STATE_LOCK,	"j_state_lock")						\
 	X(I_ES_LOCK,	"i_es_lock")						\
+	X(RESOURCE_LOCK, "resource_lock")					\
+	X(MEMTYPE_LOCK,	"memtype_lock")						\
 	X(PAGE_TABLE_LOCK, "page_table_lock")					\
 	X(PMD_PTL,	"pmd_ptl")						\
 	X(PTE_PTL,	"pte_ptl")						\

@@ -176,6 +176,12 @@ struct journal {
 	uint32_t	_pad1[13];
 };
 
+/* x86, the whole machine's: kernel/resource.c and arch/x86/mm/pat/memtype.c. A line each: their neighbours are not known. */
+struct pat_locks {
+	struct fb_qrwlock resource_lock;
+	struct fb_spinlock memtype_lock __attribute__((aligned(FB_CACHELINE)));
+};
+
 /* What all files of a trial share: one file system, one device. */
 struct super_block {
 	struct fb_percpu_rwsem s_writers;	/* SB_FREEZE_PAGEFAULT */

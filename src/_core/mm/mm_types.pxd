@@ -91,6 +91,9 @@ cdef extern from "mm/mm_types.h" nogil:
         uint32_t t_updates
         uint32_t t_outstanding_credits
         uint32_t t_handle_count
+    cdef struct pat_locks:
+        fb_qrwlock resource_lock
+        fb_spinlock memtype_lock
     cdef struct super_block:
         fb_percpu_rwsem s_writers
         journal s_journal

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
 from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
+from _core.mm.pat cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.rules cimport *
 from _core.mm.vm_ops cimport *
@@ -30,6 +31,7 @@ cdef inline uint32_t insert_pfn(vm_fault *vmf, bint write) noexcept nogil:
     """vmf_insert_mixed() and vmf_insert_mixed_mkwrite(): under the PTE ptl; NOPAGE always."""
     cdef fb_worker *w = vmf.w
     cdef fb_spinlock *ptl
+    track_pfn_insert(w)
     if not pte_alloc_map(vmf):
         return VM_FAULT_NOPAGE
     ptl = pte_lock(w, vmf.pte)

@@ -73,7 +73,10 @@
 	X(CHANGE_PROTECTION,	"change_protection")	/* per entry */		\
 	X(DAX_WRITEBACK,	"dax_writeback_one")	/* per entry, locked */	\
 	/* the harness: outside the faults' clock */				\
-	X(REFILL,		"refill")
+	X(REFILL,		"refill")					\
+	/* x86's PAT look-up in an insert, kernel/resource.c and arch/x86/mm/pat/memtype.c */ \
+	X(FIND_NEXT_IOMEM_RES,	"find_next_iomem_res")	/* under resource_lock */ \
+	X(LOOKUP_MEMTYPE,	"lookup_memtype")	/* under memtype_lock */
 
 enum fb_step_code {
 #define X(code, name) STEP_##code,

@@ -93,6 +93,7 @@ struct fb_trial {
 	uint64_t	writer_period_ns;
 	uint32_t	workers, writers, nr_mappings, nr_files, nr_mms, lock_stride;
 	struct super_block *sb;
+	struct pat_locks *pat;	/* with RULE_PAT */
 	struct mm_struct **mm;
 	struct inode	**inode;
 	struct fb_mapping *mapping;

@@ -103,6 +103,7 @@ cdef extern from "mm/trial_types.h" nogil:
         uint32_t nr_mms
         uint32_t lock_stride
         super_block *sb
+        pat_locks *pat
         mm_struct **mm
         inode **inode
         fb_mapping *mapping

@@ -70,6 +70,7 @@ enum {
 	RULE_ANON_LATE		= 16,	/* anon_vma is prepared late, under the VMA lock (6.10) */
 	RULE_PREFETCHW		= 32,	/* exc_page_fault prefetches mmap_lock for writing (x86, until 6.15) */
 	RULE_TYPESAFE		= 64,	/* VMAs are SLAB_TYPESAFE_BY_RCU: reused at once (6.15) */
+	RULE_PAT		= 128,	/* x86: a frame's memory type is looked up on insert (until 6.14 for fs-dax) */
 	/* resolved from other knobs when the trial is set up */
 	RULE_SEQCOUNT		= 1 << 8,	/* mm_lock_seq is a seqcount: odd while write-locked (6.13) */
 	RULE_REFCOUNT		= 1 << 9,	/* vm_refcnt instead of a rwsem (6.15) */

@@ -6,6 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.mm.mm_types cimport *
 from _core.mm.trial_types cimport *
 from _core.mm.locks cimport *
+from _core.mm.pat cimport *
 from _core.mm.pgtable cimport *
 from _core.mm.rules cimport *
 from _core.mm.vma_lock cimport *
@@ -121,7 +122,9 @@ cdef inline bint leaf_install(vm_fault *vmf, uint64_t *entry, uint64_t value, bi
 cdef inline uint32_t insert_pfn_pmd(vm_fault *vmf, bint write) noexcept nogil:
     """vmf_insert_pfn_pmd(): NOPAGE always; losing the race is success."""
     cdef uint64_t value = leaf_value(vmf, (1 << PMD_ORDER) - 1, write) | _PAGE_PSE
-    cdef fb_spinlock *ptl = pmd_lock(vmf.w, vmf.pmd)
+    cdef fb_spinlock *ptl
+    track_pfn_insert(vmf.w)
+    ptl = pmd_lock(vmf.w, vmf.pmd)
     fb_at(vmf.w, STEP_INSERT_PFN_PMD, vmf.pmd)
     if not FB_MUTANT(vmf.w, MUTANT_ENTRY_SKIPPED) and leaf_install(vmf, vmf.pmd, value, write):
         vmf.w.c.pmd_installs += 1
@@ -132,6 +135,7 @@ cdef inline uint32_t insert_pfn_pmd(vm_fault *vmf, bint write) noexcept nogil:
 cdef inline uint32_t insert_pfn_pud(vm_fault *vmf, mm_struct *mm, bint write) noexcept nogil:
     """vmf_insert_pfn_pud(): pud_lock is page_table_lock."""
     cdef uint64_t value = leaf_value(vmf, (1 << PUD_ORDER) - 1, write) | _PAGE_PSE
+    track_pfn_insert(vmf.w)
     spin_lock(vmf.w, LOCK_PAGE_TABLE_LOCK, &mm.page_table_lock)
     fb_at(vmf.w, STEP_INSERT_PFN_PUD, vmf.pud)
     if leaf_install(vmf, vmf.pud, value, write):

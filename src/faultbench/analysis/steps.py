@@ -35,6 +35,7 @@ NEXT = {
     "i_pages": ("grab_mapping_entry", "dax_insert_entry", "dax_unlock_entry"),
     "ptl": ("insert_pfn", "insert_pfn_pmd", "insert_pfn_pud"),
     "ILOCK or i_es_lock": ("iomap_begin",),
+    "PAT locks": ("find_next_iomem_res", "lookup_memtype"),
     "journal": ("journal_start", "journal_stop"),
 }
 OTHERS = "all other lines"

@@ -23,7 +23,10 @@ def sweep(
     ] = None,
     set: Annotated[
         list[str] | None,
-        _option("One rule of the path: prefetchw=off; vma_lock=inline|aligned.", metavar="KNOB=V"),
+        _option(
+            "One rule of the path: prefetchw=off; pat=on; vma_lock=inline|aligned.",
+            metavar="KNOB=V",
+        ),
     ] = None,
     handler: Annotated[
         Text,

@@ -12,7 +12,7 @@ import importlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from faultbench.lab.cases import SYMBOL, Case
 from faultbench.lab.run import Say
 from faultbench.lab.script import PROBE_PARAMETERS, preparation
 from faultbench.machines import Job, request
+from faultbench.rules import resolve
 
 RECORDED = Path(__file__).parent / "data/sequences.json"
 _LINES = 260  # of the trace, from the first fault on
@@ -43,6 +44,8 @@ _BY_CALLER = {
     "dax_insert_entry": "xa_lock",
     "dax_unlock_entry": "xa_lock",
     "ext4_es_lookup_extent": "i_es_lock",
+    "find_next_iomem_res": "resource_lock",
+    "lookup_memtype": "memtype_lock",
     "vmf_insert_pfn_pmd": "pmd_ptl",
     "vmf_insert_pfn_pud": "page_table_lock",
     "__pmd_alloc": "page_table_lock",
@@ -51,19 +54,9 @@ _BY_CALLER = {
 _MODELLED = frozenset(_BY_CALLER.values())
 # Taken by the kernel in a fault, not by the model. Caller -> (lock, why it is left out).
 LEFT_OUT = {
-    "find_next_iomem_res": (
-        "resource_lock",
-        "x86: vmf_insert_pfn_pmd() looks the PAT memory type of the frame up (fs-dax inserts "
-        "folios instead from 6.15); a global rwlock, read",
-    ),
-    "lookup_memtype": (
-        "memtype_lock",
-        "x86: the same look-up; a global spinlock, once per huge fault on memory that is not "
-        "the kernel's RAM",
-    ),
     "__xfs_filemap_fault": (
         "i_flags_lock",
-        "6.12 stable: is a reflink remap in progress? one per inode",
+        "a write asks whether a reflink remap is in progress (6.12); one per inode",
     ),
 }
 # Once per tick, not once per fault: the time stamp of the inode.
@@ -172,13 +165,15 @@ def _release(lock: str | None, held: list[str]) -> str | None:
 
 
 def model(case: Case) -> tuple[list[str], list[str]]:
-    """Return the model's operations in the same two faults.
+    """Return the model's operations in the same two faults, with x86's PAT look-up.
 
     In the guest the page of PUDs is there (other mappings share it), so the model's allocation of
     one is left out of the first fault.
     """
     engine: Any = importlib.import_module("faultbench._checked")
-    asked = request(Job(case.model_spec(), options={"sample_shift": 63}), engine.CONSTANTS)
+    spec = case.model_spec()
+    spec = replace(spec, rules=resolve(spec.kernel, spec.path, [("pat", "on")]), knobs="pat=on")
+    asked = request(Job(spec, options={"sample_shift": 63}), engine.CONSTANTS)
     asked |= {"slice": case.entries, "faults": 2, "trace": 4096, "fresh": 1}
     faults: list[list[str]] = []
     allocating = False
