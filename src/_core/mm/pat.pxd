@@ -2,8 +2,8 @@
 """x86: the memory type of a frame, looked up before each insert (track_pfn_insert() in arch/x86/mm/pat/memtype.c).
 
 vmf_insert_pfn_pmd(), vmf_insert_pfn_pud() and __vm_insert_mixed() ask which cache mode a frame has. lookup_memtype()
-first asks whether it is the kernel's RAM, which walks the resource tree under `resource_lock`; if it is not, as on pmem,
-it searches the tree of memory types under `memtype_lock`. Both are one for the whole machine. Off unless
+first asks whether it is the kernel's RAM, which walks the resource tree under `resource_lock`; if it is not, as on
+pmem, it searches the tree of memory types under `memtype_lock`. Both are one for the whole machine. Off unless
 `--set pat=on`: other architectures have nothing of this, and DAX does not come here from 6.15 on
 (vmf_insert_folio_pmd()).
 """
