@@ -100,6 +100,9 @@ def test_what_an_upgrade_sees(default):
     assert [by for by, _, _ in upgraded.comparisons] == ["kernel"]
     assert any("measured here" in s for s in upgraded.released)
     assert not any("never released" in s for s in upgraded.released)
+    longer = gathered([*sweep_trials(paths=("mmap-lock",), kernel="v6.3", seed=7), *kernels])
+    assert any("from v6.5 to v6.6" in s and "measured here" in s for s in longer.released)
+    assert not any("not in these results" in s for s in longer.released)
 
 
 def test_time_to_fault_in_a_tebibyte():

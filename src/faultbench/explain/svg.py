@@ -44,7 +44,7 @@ def draw(titles: Sequence[str], recorded: Sequence[Recorded]) -> str:
     for tick in range(6):
         x = LEFT + tick * span / 5 * scale
         parts.append(
-            f'<text x="{x:.1f}" y="{y + 14}" text-anchor="middle">'
+            f'<text x="{x:.1f}" y="{y + 14}" text-anchor="{"end" if tick == 5 else "middle"}">'
             f"{tick * span / 5000:.0f} ns</text>"
         )
     parts.append(f'<text x="8" y="{height - 8}" font-size="10" fill="#555">{escape(NOTE)}</text>')

@@ -98,18 +98,20 @@ def released(
         )
     if said := unconfirmed(str(k) for k in df["kernel"].unique()):
         lines.append(f"{said}: modelled from its source alone.")
-    old = {"v6.4", "v6.5"}
-    for by, comparison, _ in comparisons:
-        table = comparison.table
-        pairs = table[table["a"].isin(old)] if by == "kernel" else table.iloc[:0]
-        pairs = pairs[(pairs["b"] == "v6.6") & (pairs["verdict"] != stats.UNTESTABLE)]
-        if len(pairs):
-            lines.append(
-                f"An upgrade from {pairs['a'].iloc[0]} to v6.6 (abort to direct) is measured here: "
-                f"ratio {pairs['ratio'].min():.2f} to {pairs['ratio'].max():.2f} over "
-                f"{len(pairs)} case(s) that can be tested."
-            )
-            return lines
+    # By name: a ladder of kernels is compared with its first, which need not be 6.5.
+    kernels = {str(k) for k in df["kernel"]}
+    before = next((k for k in ("v6.5", "v6.4") if k in kernels), None)
+    if before is not None and "v6.6" in kernels and any(by == "kernel" for by, _, _ in comparisons):
+        pairs = compare.by_column(df, "kernel", WALL, (before, "v6.6")).table
+        tested = pairs[pairs["verdict"] != stats.UNTESTABLE]
+        found = tested if len(tested) else pairs
+        can = "can be tested" if len(tested) else "cannot be tested: too few repeats or CPUs"
+        lines.append(
+            f"An upgrade from {before} to v6.6 (abort to direct) is measured here: "
+            f"ratio {found['ratio'].min():.2f} to {found['ratio'].max():.2f} over "
+            f"{len(found)} case(s) that {can}."
+        )
+        return lines
     if {"abort", "direct"} <= paths and df["kernel"].nunique() == 1:
         pair = compare.by_column(df, "path", WALL, ("abort", "direct")).table
         pair = pair[pair["verdict"] != stats.UNTESTABLE]
