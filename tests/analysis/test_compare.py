@@ -7,6 +7,7 @@ from scipy import stats
 
 from faultbench.analysis import compare as c
 from faultbench.analysis.frame import COLUMNS
+from faultbench.analysis.stats import FASTER, NOISE
 from faultbench.errors import DataError, UsageError
 from tests.analysis.frames import row, sweep
 
@@ -195,3 +196,28 @@ def test_one_sample_is_not_testable_and_breaks_nothing():
 def test_synthetic_rows_follow_the_contract():
     assert list(row(1e6)) != []
     assert list(sweep().columns[: len(COLUMNS)]) == list(COLUMNS)
+
+
+def test_files_measured_apart_that_cpu_time_contradicts_claim_nothing():
+    a = sweep(paths=("direct",), writers=(0,))
+    busy = sweep(paths=("direct",), writers=(0,), seed=2)
+    for column in ("faults_per_s", "faults"):
+        busy[column] = (busy[column] * 0.6).round()  # wall time says slower,
+    busy["faults_per_cpu_s"] *= 1.1  # CPU time says faster
+    got = c.files(a, busy)
+    assert set(got.table["verdict"]) == {NOISE}
+    assert any("CPU time says the opposite" in note for note in got.notes)
+    assert set(c.files(a, busy, metric="faults_per_cpu_s").table["verdict"]) == {FASTER}
+
+
+def test_drift_within_a_file_widens_the_floor_of_files_measured_apart():
+    steady, other = (
+        sweep(paths=("direct",), writers=(0,)),
+        sweep(paths=("direct",), writers=(0,), seed=2),
+    )
+    drifting = steady.copy()
+    late = drifting["repeat"] >= 3
+    for column in ("faults_per_s", "faults_per_cpu_s"):
+        drifting.loc[late, column] *= 1.3
+    calm = c.files(steady, other).table["noise_floor_pct"].max()
+    assert c.files(drifting, other).table["noise_floor_pct"].min() > 20 > calm

@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from faultbench.analysis import stats
 from faultbench.analysis.frame import (
+    CPU,
     WALL,
     Cases,
     cases,
@@ -95,10 +96,40 @@ def files(
         raise DataError(f"the two files share no case{why}; export both to see what they hold")
     if dropped:
         notes.append(f"{dropped} case(s) in one file only left out")
-    notes.append("the files were measured apart: drift between them is not in the noise floor")
+    notes.append(
+        "the files were measured apart: the noise floor has the drift within each, not between them"
+    )
     table = _table(a, b, Floors(left, metric, right), paired=False)
     table = _blind(table, both, columns).assign(a=names[0], b=names[1])
+    if metric == WALL:
+        table = _contradicted(table, (left, right), columns, notes)
     return Comparison(metric, False, columns, _ordered(table, columns), notes)
+
+
+def _contradicted(
+    table: pd.DataFrame,
+    sides: tuple[pd.DataFrame, pd.DataFrame],
+    columns: Sequence[str],
+    notes: list[str],
+) -> pd.DataFrame:
+    """Take the verdict from cases whose CPU time says the opposite: the host was busier once."""
+    medians = []
+    for side in sides:
+        cpu = pd.to_numeric(side[CPU], errors="coerce")
+        named = side[list(columns)].astype(str).assign(cpu=cpu)
+        medians.append(named.groupby(list(columns))["cpu"].median())
+    index = pd.MultiIndex.from_frame(table[list(columns)].astype(str))
+    cpu_ratio = (medians[1] / medians[0]).reindex(index).to_numpy(dtype=float)
+    claimed = table["verdict"].isin([stats.FASTER, stats.SLOWER]).to_numpy()
+    with np.errstate(invalid="ignore"):
+        opposite = claimed & ((cpu_ratio - 1) * (table["ratio"].to_numpy() - 1) < 0)
+    if opposite.any():
+        table.loc[opposite, "verdict"] = stats.NOISE
+        notes.append(
+            f"{int(opposite.sum())} case(s): CPU time says the opposite of wall time; the host was "
+            "busier in one of the files (--metric faults_per_cpu_s)"
+        )
+    return table
 
 
 def one_path_each(df: pd.DataFrame) -> bool:
@@ -111,12 +142,15 @@ class Floors:
 
     def __init__(self, df: pd.DataFrame, metric: str, other: pd.DataFrame | None = None) -> None:
         self.pools: dict[tuple[str, str], list[Array]] = {}
+        self.drift = 0.0  # of files measured apart; paired blocks cancel it
         for frame in (df,) if other is None else (df, other):
             every = cases(frame, key_columns(frame), metric)
             differences = stats.aa_differences(every.values)
             loads = zip(every.keys["threads"], every.keys["writers"], strict=True)
             for load, row in zip(loads, differences, strict=True):
                 self.pools.setdefault((str(load[0]), str(load[1])), []).append(row)
+            if other is not None:
+                self.drift = max(self.drift, stats.drift(every.values))
         rows = [row for pool in self.pools.values() for row in pool]
         self.all: Array = np.concatenate(rows) if rows else np.empty(0)
         self._done: dict[tuple[tuple[str, str], int], float] = {}
@@ -127,7 +161,9 @@ class Floors:
         if (load, n) not in self._done:
             pool = np.concatenate(self.pools.get(load, [np.empty(0)]))
             enough = np.isfinite(pool).sum() >= stats.MIN_REPEATS
-            self._done[load, n] = stats.noise_floor(pool if enough else self.all, n)
+            floor = stats.noise_floor(pool if enough else self.all, n)
+            # no A/A pairs: no floor, and nothing is claimed
+            self._done[load, n] = floor if np.isnan(floor) else max(floor, self.drift)
         return self._done[load, n]
 
 

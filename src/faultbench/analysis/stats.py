@@ -162,6 +162,24 @@ def aa_differences(matrix: Array) -> Array:
     return np.where(np.isfinite(logs), logs, np.nan)
 
 
+def drift(matrix: Array, confidence: float = CONFIDENCE) -> float:
+    """Return how far (factor minus one) a sweep's late repeats stray from its early ones.
+
+    The ``confidence`` quantile over cases of |log median of the second half / of the first|; 0
+    where no case has two repeats. It is what paired blocks cancel and files measured apart do not.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    half = matrix.shape[1] // 2
+    some = np.isfinite(matrix[:, :half]).any(axis=1) & np.isfinite(matrix[:, half:]).any(axis=1)
+    if not some.any():
+        return 0.0
+    early, late = (np.nanmedian(m[some], axis=1) for m in (matrix[:, :half], matrix[:, half:]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.abs(np.log(late) - np.log(early))
+    logs = logs[np.isfinite(logs)]
+    return float(np.expm1(np.quantile(logs, confidence))) if logs.size else 0.0
+
+
 def noise_floor(differences: Array, n: int, confidence: float = CONFIDENCE) -> float:
     """Return the noise floor (factor minus one): how far A/A medians stray from equal.
 

@@ -131,7 +131,9 @@ def main() -> None:
         "*on CPU*: the share of the threads' windows that they really ran. Two workers meet in a "
         "line only while both run: where that share is well below 100 % (another load on the "
         "host), threads understate what two CPUs do to each other, and the rows of 2 workers "
-        "cannot be held against the model.\n"
+        "cannot be held against the model. Where they can, the model overstates contention of this "
+        "kind: a real CPU goes on with the work behind an access that waits for a line, the "
+        "simulated one stalls.\n"
     ]
     parts += [table(profile, run(given.machine, profile)) for profile in ("default", "none")]
     given.output.write_text("\n".join(parts), encoding="utf-8")
