@@ -68,3 +68,10 @@ def test_failed_trials_are_left_out():
     bad = replace(trial(1, 1000), status=Status.INVARIANT)
     with pytest.raises(DataError, match="nothing to export"):
         wis.series([bad])
+
+
+def test_the_name_of_another_series_has_one_dot():
+    """postprocess.py opens what stands before the first dot, plus .csv and .title."""
+    name = wis.sibling("out.csv", "virtual-epyc-v6.6-direct")
+    assert name == "out-virtual-epyc-v6-6-direct.csv"
+    assert wis.title_of(name) == name.split(".", 1)[0] + ".title"

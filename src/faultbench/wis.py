@@ -121,9 +121,12 @@ def _sharing(spec: TrialSpec) -> tuple[str, ...]:
 
 
 def sibling(path: str, slug: str) -> str:
-    """Return a name beside `path` for another series."""
+    """Return a name beside `path` for another series.
+
+    postprocess.py takes what stands before the first dot for the name of a result's files.
+    """
     name = Path(path)
-    return str(name.with_name(f"{name.stem}.{slug}{name.suffix or '.csv'}"))
+    return str(name.with_name(f"{name.stem}-{slug.replace('.', '-')}{name.suffix or '.csv'}"))
 
 
 def title_of(path: str) -> str:
