@@ -1,5 +1,6 @@
 """``faultbench plot``: the figures of a results file."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +53,8 @@ def plot(
     else:
         trials = loaded.results.trials
         written = sweep_figures(
-            loaded.df, prefix, trials=trials, context=context, metric=metric.value
-        )
+            loaded.df, prefix, trials=trials, context=context, metric=metric.value,
+            processes=len(os.sched_getaffinity(0)),
+        )  # fmt: skip
     for path in written:
         print(path)
