@@ -69,7 +69,8 @@ cdef inline str counters_broken(trial_state *s):
     # A fault that finds what it needs (a stale TLB; a probe's second touch) is counted apart, as set_accessed.
     found = total(s, at_accessed)
     if t.handler != HANDLER_NOP and installed + total(s, at_upgrades) + found != faults:
-        return f"entries installed {installed}, found {found} + made writable {total(s, at_upgrades)} != faults {faults}"
+        return (f"entries installed {installed}, found {found}"
+                f" + made writable {total(s, at_upgrades)} != faults {faults}")
     if t.order == ORDER_PTE or t.fallback_ppm or s.map == FB_MAP_PRIVATE or not t.rules & RULE_VMA_LOCK:
         return None
     expected = 0 if t.rules & RULE_ABORT_FILE else faults
