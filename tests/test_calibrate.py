@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from faultbench import calibrate
 from faultbench.errors import UsageError
 from faultbench.machines.description import load
-from faultbench.topology import Cpu, Topology
+from faultbench.topology import Cpu, Topology, read_topology
 
 FOUR = Topology(tuple(Cpu(n // 2, 0, n, n) for n in range(4)))
 FOUND = calibrate.Calibration(
     load=0.5, rmw=5.0, store=0.2, residency=30.0, round_trip=20_000.0,
     matrix={(0, 1): 50.0, (0, 2): 130.0, (0, 3): 131.0, (1, 2): 129.0, (1, 3): 130.0, (2, 3): 52.0},
 )  # fmt: skip
+needs_two = pytest.mark.skipif(len(read_topology().cpus) < 2, reason="needs two CPUs")
 
 
 def test_figures_by_distance():
@@ -31,6 +34,29 @@ def test_machine_file_round_trip(tmp_path):
     assert machine.sources["core"].startswith("estimate")
 
 
+def test_what_lines_do_comes_from_what_was_measured():
+    def rules(upgrade, second):
+        found = replace(FOUND, upgrade=upgrade, second=second)
+        return calibrate.description("here", found, FOUR, "x").rules
+
+    usual = rules(upgrade=0.9, second=1.1)
+    assert (usual["dirty_load"], usual["overlap_ns"]) == ("shares", 0)
+    other = rules(upgrade=0.1, second=0.05)
+    assert (other["dirty_load"], other["overlap_ns"]) == ("migrates", calibrate.OVERLAP_NS)
+
+
+@needs_two
+def test_busy_time_takes_what_it_is_asked_for():
+    """Its beginning and end are part of it: ten of 100 ns are as long as one of 1000."""
+    cpu = [read_topology().cpus[0].number]
+    empty = calibrate.turns("work", cpu, 20_000, 9)[0]
+    many, few = (
+        (calibrate.turns("work", cpu, turns, 9, inside_ns=ns)[0] - empty) / ns
+        for turns, ns in ((20_000, 100), (2_000, 1000))
+    )
+    assert 0.8 < many / few < 1.25
+
+
 def test_an_odd_mask_becomes_a_flat_socket():
     three = Topology(FOUR.cpus[:3])
     found = calibrate.Calibration(0.5, 5, 0.2, 30, 20_000, {(0, 1): 50, (0, 2): 130, (1, 2): 130})
@@ -43,14 +69,10 @@ def test_one_cpu_sees_no_line_travel():
         calibrate.measure(Topology(FOUR.cpus[:1]), print)
 
 
+@needs_two
 def test_measuring_here_gives_sound_figures():
-    from faultbench.topology import read_topology
-
-    topology = read_topology()
-    if len(topology.cpus) < 2:
-        pytest.skip("needs two CPUs")
     pytest.importorskip("faultbench._calibrate")
-    two = Topology(topology.cpus[:2])
+    two = Topology(read_topology().cpus[:2])
     found = calibrate.measure(two, lambda _: None, runs=2)
     assert 0 < found.load < 100
     assert found.rmw > 0

@@ -26,6 +26,8 @@ from faultbench.topology import Cpu, Topology
 
 RUNS = 7
 TURNS = 300_000
+VISITS, VISIT_NS = 400, 1000
+OVERLAP_NS = 50
 STEP_NS = 10_000_000  # window of a trial of `step_costs`
 MEASURED = "measured by faultbench calibrate"
 
@@ -40,49 +42,88 @@ class Calibration:
     residency: float
     round_trip: float  # two tasks wake each other: park, unpark and wake of both
     matrix: dict[tuple[int, int], float] = field(default_factory=dict)
+    upgrade: float = 1.0  # what a load costs the read-modify-write after it, in transfers
+    second: float = 1.0  # what a miss right after a miss adds, in transfers
     steps: dict[str, float] = field(default_factory=dict)  # what the steps of a bare fault cost
 
 
-def measure(topology: Topology, say: Callable[[str], None], runs: int = RUNS) -> Calibration:
-    """Measure on the CPUs of `topology`; needs two. `say` is told what is being measured."""
-    engine: Any = importlib.import_module("faultbench._calibrate")
+def measure(
+    topology: Topology, say: Callable[[str], None], runs: int = RUNS, *, steps: bool = True
+) -> Calibration:
+    """Measure on the CPUs of `topology`; needs two. `say` is told what is being measured.
+
+    Without `steps` the parts of a bare fault are left out: the simulation does not read them.
+    """
     cpus = [cpu.number for cpu in topology.cpus]
     if len(cpus) < 2:
         raise UsageError("calibrate: needs two CPUs to see a line travel")
-
-    def turns(pattern: str, on: list[int], count: int, times: int) -> list[float]:
-        """Return ns of one turn of one task in each run, least first."""
-        found = [engine.run_pattern(pattern, on, turns=count)["ns"] for _ in range(times)]
-        return sorted(max(ns) / count for ns in found)
-
     say("local hits")
     loop, hit, rmw = (turns(name, cpus[:1], TURNS, runs)[0] for name in ("work", "loads", "rmws"))
+    hit = max(0.1, (hit - loop) / 8)
     say(f"transfers between {len(cpus) * (len(cpus) - 1) // 2} pairs of CPUs")
-    matrix = {}
-    for a, b in itertools.combinations(cpus, 2):
-        # A word that passes from task to task: the copy is invalidated, and fetched again.
-        # Short runs, many of them: in some of them nobody else wanted either CPU.
-        matrix[a, b] = turns("ping_pong", [a, b], 1000, 12 * runs)[0] / 4
+    matrix = {pair: transfer(*pair, runs) for pair in itertools.combinations(cpus, 2)}
+    near = min(matrix, key=lambda pair: matrix[pair])
+    say("what a load of a written line brings")
+    upgrade = added("load_visits", *near, runs)
+    say("whether misses overlap")
+    second = added("pair_visits", *near, runs)
     say("residency")
     # Two CPUs hammer one word: what share of the time somebody has it tells how long each keeps
     # it, since for half of a transfer nobody does. The median run, where both really ran at once.
-    a, b = min(matrix, key=lambda pair: matrix[pair])
-    together = statistics.median(turns("ring", [a, b], TURNS // 15, 4 * runs)) / 2
-    share = min(0.95, max(0.05, rmw / together))
-    stay = share / (1 - share) * matrix[a, b] / 2
+    together = statistics.median(turns("ring", list(near), TURNS // 15, 4 * runs)) / 2
+    share = min(0.95, max(0.05, (rmw - loop) / together))
+    stay = share / (1 - share) * transfer(*near, runs) / 2
     say("sleeping and waking")
     wake = turns("park", cpus[:2], TURNS // 100, runs)[0]
-    say("the steps of a bare fault")
-    steps = step_costs(cpus[0], runs)
+    found = {}
+    if steps:
+        say("the steps of a bare fault")
+        found = step_costs(cpus[0], runs)
     return Calibration(
-        load=max(0.1, hit - loop),
+        load=hit,
         rmw=max(0.5, rmw - loop),
-        store=max(0.1, (hit - loop) / 2),
+        store=hit / 2,
         residency=stay,
         round_trip=wake,
         matrix=matrix,
-        steps=steps,
+        upgrade=upgrade,
+        second=second,
+        steps=found,
     )
+
+
+def turns(pattern: str, on: list[int], count: int, times: int, inside_ns: int = 0) -> list[float]:
+    """Return ns of one turn of the slowest task in each run, least first; a task on each CPU."""
+    engine: Any = importlib.import_module("faultbench._calibrate")
+    found = [
+        engine.run_pattern(pattern, on, turns=count, inside_ns=inside_ns)["ns"]
+        for _ in range(times)
+    ]
+    return sorted(max(ns) / count for ns in found)
+
+
+def transfer(a: int, b: int, runs: int = RUNS, pattern: str = "visits") -> float:
+    """Return ns that a line takes from CPU `a` to `b` or back: the median of `runs`.
+
+    Each visits one word about every microsecond, too seldom to queue for it. A visit that finds the
+    other's mark has had to fetch the line; those share what two take more than one alone. (Tight
+    loops measure who wins the line, and a virtual CPU may wander between runs, hence medians.)
+    """
+    return max(0.1, statistics.median(_journey(pattern, a, b) for _ in range(4 * runs)))
+
+
+def added(pattern: str, a: int, b: int, runs: int = RUNS) -> float:
+    """Return what `pattern` takes more than a visit, in visits: the median of interleaved pairs."""
+    pairs = [(_journey("visits", a, b), _journey(pattern, a, b)) for _ in range(4 * runs)]
+    return max(0.0, statistics.median(more / max(0.1, one) for one, more in pairs) - 1)
+
+
+def _journey(pattern: str, a: int, b: int) -> float:
+    engine: Any = importlib.import_module("faultbench._calibrate")
+    alone = turns(pattern, [a], VISITS, 1, VISIT_NS)[0]
+    both = engine.run_pattern(pattern, [a, b], turns=VISITS, inside_ns=VISIT_NS)
+    more = float(sum(both["ns"])) - 2 * VISITS * alone
+    return more / max(1, int(sum(both["failed"])))
 
 
 def step_costs(cpu: int, runs: int = RUNS) -> dict[str, float]:
@@ -145,7 +186,7 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
     known = by_distance(found, topology)
     half = found.round_trip / 2
     figures: dict[str, tuple[float, str]] = {
-        "load": (found.load, f"{where}: loads of one line, less the loop"),
+        "load": (found.load, f"{where}: loads of one line, each from where the one before pointed"),
         "store": (found.store, f"estimate: half of a load, {where}"),
         "rmw": (found.rmw, f"{where}: read-modify-writes of one line, less the loop"),
         "residency": (
@@ -161,7 +202,7 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
     least = 0.0
     for figure, key in (("core", "core"), ("l3", "l3"), ("socket", "l3"), ("remote", "remote")):
         if key in known:
-            value, source = known[key], f"{where}: a word passed to and fro, a quarter of a turn"
+            value, source = known[key], f"{where}: a word that two CPUs visit now and then"
         else:
             value, source = generic.ns[figure], "estimate: no such pair of CPUs here"
             if figure == "core" and "l3" in known:
@@ -169,14 +210,31 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
         least = max(least, value)
         figures[figure] = (least, source)
     figures["memory"] = (max(generic.ns["memory"], least), generic.sources["memory"])
+    dirty = (
+        "migrates" if found.upgrade < 0.5 else "shares",
+        f"{where}: the read-modify-write after a load adds {found.upgrade:.2f} of a transfer",
+    )
+    overlap = (
+        OVERLAP_NS if found.second < 0.5 else 0,
+        f"{where}: a second miss right after a first adds {found.second:.2f} of a transfer; how "
+        "far a CPU looks ahead is an estimate: some 400 instructions",
+    )
     measured = [
         "# Steps of a bare fault here (cost none, 1 worker), CPU ns; not read by the simulation:",
         *(f"#   {step}: {ns:.1f}" for step, ns in found.steps.items()),
     ]
-    return _toml(name, model, topology, figures) + "\n".join(measured if found.steps else []) + "\n"
+    rules: dict[str, tuple[str | int, str]] = {"dirty_load": dirty, "overlap_ns": overlap}
+    text = _toml(name, model, topology, figures, rules)
+    return text + "".join(f"{line}\n" for line in measured if found.steps)
 
 
-def _toml(name: str, model: str, topology: Topology, figures: dict[str, tuple[float, str]]) -> str:
+def _toml(
+    name: str,
+    model: str,
+    topology: Topology,
+    figures: dict[str, tuple[float, str]],
+    rules: dict[str, tuple[str | int, str]],
+) -> str:
     generic = load("generic")
     sockets, cores, cpus = topology.sockets, topology.cores, len(topology.cpus)
     if cpus % sockets or cpus % cores:  # an odd affinity mask: one flat socket of single CPUs
@@ -197,8 +255,6 @@ def _toml(name: str, model: str, topology: Topology, figures: dict[str, tuple[fl
         lines.append(f"{key} = {{ ns = {value:.2f}, source = {text(source)} }}")
     lines += ["", "[rules]"]
     for key in RULES:
-        value_of_rule = text(generic.rules[key])
-        lines.append(
-            f"{key} = {{ value = {value_of_rule}, source = {text(generic.sources[key])} }}"
-        )
+        rule, source = rules.get(key, (generic.rules[key], generic.sources[key]))
+        lines.append(f"{key} = {{ value = {text(rule)}, source = {text(source)} }}")
     return "\n".join(lines) + "\n"

@@ -95,6 +95,19 @@ def test_machines_lists_them():
     assert "core-to-core-latency" in shown
 
 
+def test_rules_newer_than_a_file_may_be_missing_and_change_nothing():
+    old = "".join(
+        line
+        for line in text().splitlines(keepends=True)
+        if not line.startswith(("dirty_load", "overlap_ns"))
+    )
+    assert parse(old, "old").rules == load("generic").rules
+    assert parse(old, "old").digest == load("generic").digest
+    new = old + 'overlap_ns = { value = 50, source = "measured" }\n'
+    assert parse(new, "new").figures()["overlap"] == 50_000
+    assert parse(new, "new").digest != load("generic").digest
+
+
 def test_figures_change_the_digest():
     other = parse(text().replace("ns = 40", "ns = 41"), "x")
     assert other.digest != load("generic").digest

@@ -22,6 +22,8 @@ MACHINES = {
     "nearest": GENERIC | {"arbitration": 1},
     "held-long": GENERIC | {"residency": 300_000, "in_flight": 1000},
     "one-slot": GENERIC | {"outstanding": 1, "store_buffer": 1},
+    "migrating": GENERIC | {"dirty_load": 1},
+    "overlapping": GENERIC | {"dirty_load": 1, "overlap": 50_000},
     "free": FREE | {"jitter": 20, "stagger": 1000},
 }
 
@@ -40,7 +42,7 @@ def test_one_cpu_costs_the_sum_of_its_steps():
     result = run("rmws", QUIET, 1, turns=n, outside_ns=7)
     assert result["ns"] == [n * (7 + 5) + 100]  # work, read-modify-writes, one fetch from memory
     result = run("loads", QUIET, 1, turns=n)
-    assert result["ns"] == [n * 1 + 100]
+    assert result["ns"] == [n * 8 * 1 + 100]
 
 
 @pytest.mark.parametrize("pattern", ["loads", "rmws", "shared_loads", "work"])
@@ -102,6 +104,47 @@ def test_sum_over_lines_is_sum_over_cpus(machine, pattern):
     result = run(pattern, MACHINES[machine], cpus, turns=40)
     for name in ("hits", "fetches", "transfers", "wait_ps"):
         assert total(result, name) == sum(result["cpu"][name])
+
+
+def test_a_written_line_migrates_and_the_upgrade_is_free():
+    def visits(pattern, **rules):
+        return max(run(pattern, QUIET | rules, [0, 1], turns=300, inside_ns=1000)["ns"])
+
+    swap = visits("visits")
+    assert visits("load_visits") > swap + 100 * 30  # a fetch and an upgrade; a third move at least
+    assert abs(visits("load_visits", dirty_load=1) / swap - 1) < 0.01
+
+
+def test_a_line_that_nobody_writes_is_shared_on_every_machine():
+    one = run("shared_loads", QUIET, 8, turns=50)
+    other = run("shared_loads", QUIET | {"dirty_load": 1}, 8, turns=50)
+    assert one["ns"] == other["ns"]
+    assert total(other, "transfers") == 0
+
+
+def test_misses_in_a_row_overlap_where_the_machine_does_that():
+    def visits(pattern, **rules):
+        machine = QUIET | {"rmw": 0} | rules
+        one, two = (run(pattern, machine, n, turns=300, inside_ns=1000)["ns"] for n in (1, [0, 40]))
+        return max(two) - one[0]
+
+    assert visits("pair_visits") > 1.8 * visits("visits")
+    assert visits("pair_visits", overlap=50_000) < 1.1 * visits("visits")
+
+
+def test_misses_do_not_overlap_across_busy_time():
+    # From memory, one CPU: 100 ns each, or both at once; a store between does not matter.
+    def alone(pattern, **rules):
+        return run(pattern, QUIET | rules, 1, turns=1, inside_ns=0)["ns"][0]
+
+    assert alone("pair_visits") - alone("visits") == 100 + 5
+    assert alone("pair_visits", overlap=50_000) - alone("visits") == 5
+    assert alone("exclusion") == alone("exclusion", overlap=1)  # nothing lies within a picosecond
+    busy = [
+        run("exclusion", QUIET | {"overlap": ps}, [0, 40], turns=50, outside_ns=500)["ns"]
+        for ps in (0, 50_000)
+    ]
+    assert max(busy[1]) < max(busy[0])
 
 
 def test_load_then_cas_makes_progress_at_64_cpus():

@@ -21,11 +21,29 @@ static bool held(uint32_t n, bool write)
 	return write ? l->owner == fbv.cpu : fbv.copies[(size_t)n * fbv.words + fbv.word] & fbv.bit;
 }
 
+/*
+ * An out-of-order CPU asks for the next line while it waits for this one, as far as its window of instructions reaches.
+ * Here: misses whose instructions, stalls left out, lie within `overlap` and with no busy time, pause or sleep between
+ * were all asked for when the first was, as far as their journeys go. Who gets a line first is decided when the access
+ * is due, as ever.
+ */
+static void look_ahead(struct fbv_cpu *c)
+{
+	if (c->ahead < fbv.busy || fbv.now - c->ahead - c->hidden > sim.m.overlap) {
+		c->ahead = fbv.now;
+		c->hidden = 0;
+	}
+	c->early = fbv.now - c->ahead;
+}
+
 /* Wait until `op` has been done; on return the access is due, at this instant. */
 static void wait_op(enum fbv_op op, uint32_t n)
 {
 	struct fbv_cpu *c = sim.self;
+	uint64_t from = fbv.now;
 
+	if (sim.m.overlap)
+		look_ahead(c);
 	c->op = (uint8_t)op;
 	c->line = n;
 	c->missed = 0;
@@ -37,6 +55,7 @@ static void wait_op(enum fbv_op op, uint32_t n)
 		fbv_push(fbv.now, c->id, FBV_EVENT_ATTEMPT, 0);
 	}
 	fbv_block();
+	c->hidden += fbv.now - from;
 }
 
 static void count_hit(uint32_t n)
@@ -111,6 +130,7 @@ void fbv_own(const void *p)
 	if (!sim.self)
 		return;
 	took = reach(p, true);
+	fbv_touch(fbv_line_of(p))->dirty = 1;
 	if (fbv.logging)
 		fbv_log(sim.self, fbv.now, FBV_LOG_RMW, fbv.step, fbv_line_of(p), took);
 }
@@ -127,6 +147,7 @@ void fbv_store(void *p, uint64_t v, unsigned bytes)
 	}
 	if (!c->stores && held(n, true) && fbv_ahead()) {
 		memcpy(p, &v, bytes);
+		fbv_touch(n)->dirty = 1;
 	} else {
 		if (c->stores == sim.m.store_buffer)
 			wait_op(FBV_OP_ROOM, n);
@@ -173,7 +194,11 @@ void fbv_prefetchw(const void *p)
 	fbv_set_limit();
 }
 
-void fbv_pause(void) { fbv.now += sim.m.pause; }
+void fbv_pause(void)
+{
+	fbv.now += sim.m.pause;
+	fbv.busy = fbv.now;
+}
 
 void fbv_wake_watchers(struct fbv_line *l, uint64_t t)
 {
@@ -209,6 +234,7 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 	if (!c)
 		return;
 	fbv.now += sim.m.pause;
+	fbv.busy = fbv.now;
 	if (!fbv_ahead())
 		fbv_order();
 	/* Without a copy the caller's next look fetches one. A store of its own under way ends in a moment. */
@@ -230,6 +256,7 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 	from = fbv.now;
 	fbv_block();
 	fbv_unwatch(c);
+	fbv.busy = fbv.now;
 	if (fbv.counting) {
 		c->spin += fbv.now - from;
 		c->step_spin[fbv.step] += fbv.now - from;

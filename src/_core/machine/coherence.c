@@ -9,7 +9,8 @@
  * were it taken at once, such a lock would stop making progress. What has come stays for the machine's residency.
  *
  * A shared fetch leaves copies; fetches of a line that is shared already fly together. A request for ownership
- * invalidates them and costs more the more there are.
+ * invalidates them and costs more the more there are. On machines whose dirty lines migrate, a load that finds the line
+ * written by its owner brings it with ownership: the read-modify-write that mostly follows needs nobody.
  */
 #include "machine/sim.h"
 
@@ -34,6 +35,8 @@ static bool can_write(const struct fbv_cpu *c, uint32_t n, uint64_t t)
 	return l->owner == c->id && t < l->depart;
 }
 
+static inline uint64_t less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
 /* Send the line to r's CPU; returns when it arrives. */
 static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t t)
 {
@@ -41,13 +44,13 @@ static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t 
 	uint64_t takes, flight, kept;
 
 	if (!l->copies)
-		return t + sim.m.memory;
+		return t + less(sim.m.memory, r->early);
 	if (l->owner == c->id)
 		return t;
 	if (l->owner != FBV_NONE) {
 		takes = fbv_distance(&sim.cpu[l->owner], c);
 	} else if (r->kind == FBV_SHARED) {
-		return has_copy(c, r->line) ? t : t + fbv_nearest_copy(c, r->line);
+		return has_copy(c, r->line) ? t : t + less(fbv_nearest_copy(c, r->line), r->early);
 	} else {
 		uint32_t others = l->copies - (uint32_t)has_copy(c, r->line);
 
@@ -55,6 +58,8 @@ static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t 
 			return t;
 		takes = fbv_farthest_copy(c, r->line) + sim.m.invalidate * (others - 1);
 	}
+	/* It cannot have left before it came. */
+	takes = less(takes, r->early < t - l->have ? r->early : t - l->have);
 	flight = takes * sim.m.in_flight / 1000;
 	kept = l->have + sim.m.residency + flight;
 	l->depart = t + takes > kept ? t + takes : kept;
@@ -107,19 +112,22 @@ static void serve(struct fbv_line *l, uint64_t t)
 			l->head = r->next;
 		if (l->tail == i)
 			l->tail = before;
+		if (sim.m.dirty_load == FBV_DIRTY_MIGRATES && l->owner != FBV_NONE && l->owner != r->cpu && l->dirty)
+			r->kind = FBV_OWN;
 		l->together = l->owner == FBV_NONE && l->copies && r->kind == FBV_SHARED;
 		l->serving++;
 		fbv_push(begin(l, r, t), r->cpu, FBV_EVENT_ARRIVE, (uint32_t)(r - sim.cpu[r->cpu].request));
 	}
 }
 
-static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t)
+static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t,
+		    uint64_t early)
 {
 	struct fbv_request *r = &c->request[slot];
 	struct fbv_line *l = fbv_touch(n);
 	uint32_t i = (uint32_t)(r - sim.request) + 1;
 
-	*r = (struct fbv_request){.issued = t, .line = n, .cpu = c->id, .kind = (uint8_t)kind, .busy = 1};
+	*r = (struct fbv_request){.issued = t, .early = early, .line = n, .cpu = c->id, .kind = (uint8_t)kind, .busy = 1};
 	if (l->tail)
 		sim.request[l->tail - 1].next = i;
 	else
@@ -153,7 +161,7 @@ static bool wait_for(struct fbv_cpu *c, enum fbv_kind kind, uint64_t t)
 	c->stalled = t;
 	if (c->slot == sim.slots) {
 		c->slot = 0;
-		enqueue(c, 0, c->line, kind, t);
+		enqueue(c, 0, c->line, kind, t, c->early);
 	}
 	return false;
 }
@@ -205,6 +213,7 @@ bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 			break;
 		memcpy(e->p, &e->value, e->bytes);	/* little endian: the low bytes */
 		last = fbv_touch(e->line);
+		last->dirty = 1;
 		c->store_first = c->store_first + 1 == sim.m.store_buffer ? 0 : c->store_first + 1;
 		c->stores--;
 	}
@@ -218,7 +227,7 @@ bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 			slot = free_slot(c);
 			if (slot == sim.slots)
 				break;
-			enqueue(c, slot, e->line, FBV_OWN, t);
+			enqueue(c, slot, e->line, FBV_OWN, t, 0);
 		}
 		k = k + 1 == sim.m.store_buffer ? 0 : k + 1;
 	}
@@ -242,6 +251,7 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 	l->serving--;
 	l->depart = FBV_NEVER;
 	l->taking = 0;
+	l->dirty = 0;
 	l->have = t;
 	r->busy = 0;
 	if (r->kind == FBV_SHARED) {
@@ -287,5 +297,5 @@ void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 		return;
 	if (sim.m.prefetchw == FBV_PREFETCHW_MERGE && (l->serving || l->head))
 		return;
-	enqueue(c, slot, n, FBV_OWN, t);
+	enqueue(c, slot, n, FBV_OWN, t, 0);
 }

@@ -15,11 +15,14 @@
 #include "sync/tasks.h"
 
 #define FB_PATTERNS(X)									\
-	X(LOADS)	/* of the task's own line */					\
+	X(LOADS)	/* eight of the task's own line, each of where the one before pointed */ \
 	X(RMWS)		/* on the task's own line */					\
 	X(SHARED_LOADS)	/* of one line */						\
 	X(RING)		/* read-modify-writes on one line, and nothing between */	\
 	X(LOAD_CAS)	/* a load and a compare-and-swap on one line until it succeeds */ \
+	X(VISITS)	/* a swap on one line now and then; failed: how often another's was found */ \
+	X(LOAD_VISITS)	/* the same as a load and a compare-and-swap */			\
+	X(PAIR_VISITS)	/* the same as two swaps on two lines */			\
 	X(EXCLUSION)	/* a spinlock around a plain increment */			\
 	X(READERS)	/* down_read, up_read on one rwsem */				\
 	X(TRY_READERS)	/* down_read_trylock, up_read */				\
@@ -62,9 +65,17 @@ struct fb_pattern_task {
 	struct fb_pattern_lines *lines;
 	uint64_t *own;		/* a line of the arena */
 	uint64_t turns;		/* 0 = until the window closes */
+	uint64_t chance;	/* state of its generator */
 	uint64_t inside_ns, outside_ns;	/* busy time in a critical section and between two */
 	enum fb_pattern pattern;
 };
+
+/* Busy for inside_ns on average, by chance half to half as much again: tasks of one period would fall into step. */
+FB_INLINE void fb_pattern_stroll(struct fb_pattern_task *t, uint64_t id)
+{
+	t->chance = t->chance * 6364136223846793005u + 1442695040888963407u + id;
+	fb_work(t->inside_ns / 2 + (t->chance >> 33) % (t->inside_ns + 1));
+}
 
 FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 {
@@ -73,7 +84,8 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 
 	switch (t->pattern) {
 	case FB_PATTERN_LOADS:
-		fb_load_u64(t->own, FB_RELAXED);
+		for (int i = 0; i < 8; i++)
+			t->own = (uint64_t *)(uintptr_t)fb_load_u64(t->own, FB_RELAXED);
 		return true;
 	case FB_PATTERN_RMWS:
 		fb_fetch_add_u64(t->own, 1, FB_RELAXED);
@@ -88,6 +100,22 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 		old = fb_load_u64(&l->word, FB_RELAXED);
 		while (!fb_cas_u64(&l->word, &old, old + 1, FB_RELAXED))
 			t->failed++;
+		return true;
+	case FB_PATTERN_VISITS:
+		t->failed += fb_xchg_u64(&l->word, me->id, FB_RELAXED) != me->id;
+		fb_pattern_stroll(t, me->id);
+		return true;
+	case FB_PATTERN_LOAD_VISITS:
+		old = fb_load_u64(&l->word, FB_RELAXED);
+		t->failed += old != me->id;
+		while (!fb_cas_u64(&l->word, &old, me->id, FB_RELAXED))
+			;
+		fb_pattern_stroll(t, me->id);
+		return true;
+	case FB_PATTERN_PAIR_VISITS:
+		t->failed += fb_xchg_u64(&l->word, me->id, FB_RELAXED) != me->id;
+		fb_xchg_u64(&l->flag, me->id, FB_RELAXED);
+		fb_pattern_stroll(t, me->id);
 		return true;
 	case FB_PATTERN_EXCLUSION:
 		fb_spin_lock(&l->lock, me);
@@ -219,6 +247,7 @@ static int fb_pattern_run(struct fb_pattern_run *r, void (*report)(void *arg, st
 		t[i].own = fb_arena_alloc(&arena, FB_LINE_PAIR, FB_LINE_PAIR);
 		if (!t[i].own)
 			goto out;
+		*t[i].own = (uint64_t)(uintptr_t)t[i].own;
 		run.tasks[i].arg = &t[i];
 		run.tasks[i].cpu = r->cpus ? r->cpus[i] : -1;
 	}

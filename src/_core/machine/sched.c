@@ -73,6 +73,7 @@ void fbv_save(struct fbv_cpu *c)
 	c->step = fbv.step;
 	c->counting = fbv.counting;
 	c->work_count = fbv.work_count;
+	c->busy = fbv.busy;
 }
 
 static void load(struct fbv_cpu *c, uint64_t t)
@@ -89,6 +90,7 @@ static void load(struct fbv_cpu *c, uint64_t t)
 	fbv.counting = c->counting;
 	fbv.step_ps = c->step_ps;
 	fbv.work_count = c->work_count;
+	fbv.busy = c->busy;
 	fbv.work_key = fbv_mix(sim.seed + c->id * 0xd1342543de82ef95u);
 	fbv_set_limit();
 }

@@ -26,6 +26,7 @@ struct fbv_request {
 	uint32_t line;
 	uint32_t next;
 	uint32_t bypassed;	/* times a nearer one went first */
+	uint64_t early;		/* ps: how much of the journey passed behind misses before it */
 	uint16_t cpu;
 	uint8_t	 kind;
 	uint8_t	 busy;
@@ -54,6 +55,7 @@ struct fbv_cpu {
 	uint32_t slot;			/* request waited for */
 	uint32_t watch_next, watch_prev;	/* CPU + 1 */
 	uint64_t stalled;		/* since when */
+	uint64_t ahead, hidden, early;	/* see look_ahead(): since when, of it stalled; for the next request */
 	uint64_t deadline, alarm;	/* of a spin; when the alarm in the queue rings, 0 = there is none */
 	uint64_t asleep;		/* when it is off its CPU for certain */
 	uint64_t slept;			/* in all */
@@ -61,7 +63,7 @@ struct fbv_cpu {
 	struct fbv_entry *store;	/* ring */
 	uint32_t store_first, stores;
 	/* kept while the CPU does not run: see fbv_hot */
-	uint64_t hits, since, work_count, *step_ps;
+	uint64_t hits, since, work_count, busy, *step_ps;
 	uint16_t counting, step;
 	/* counted in its window */
 	uint64_t wait, waits, spin, parked, fetches, transfers;

@@ -20,6 +20,9 @@ enum fbv_arbitration { FBV_FIFO, FBV_NEAREST };
  */
 enum fbv_prefetchw { FBV_PREFETCHW_OFF, FBV_PREFETCHW_STALL, FBV_PREFETCHW_QUEUE, FBV_PREFETCHW_MERGE };
 
+/* A load of a line that another CPU has written: leaves a copy with each, or takes the line away with ownership. */
+enum fbv_dirty_load { FBV_DIRTY_SHARES, FBV_DIRTY_MIGRATES };
+
 /* X(name): in this order in the dict that virtual.pyx takes */
 #define FBV_FIGURES(X)									\
 	X(cpus)			/* on the machine */					\
@@ -31,7 +34,8 @@ enum fbv_prefetchw { FBV_PREFETCHW_OFF, FBV_PREFETCHW_STALL, FBV_PREFETCHW_QUEUE
 	X(residency)		/* what has come stays at least so long */		\
 	X(in_flight)		/* thousandths of a transfer in which nobody has it */	\
 	X(arbitration) X(bypass)	/* nearest: how often one may be passed over */	\
-	X(prefetchw)								\
+	X(prefetchw) X(dirty_load)						\
+	X(overlap)		/* instructions behind a miss that go on: so much of their time */ \
 	X(store_buffer) X(outstanding)	/* entries; requests that do not stall */	\
 	X(pause)		/* one turn of a spin loop */				\
 	X(park) X(wake) X(unpark)	/* going to sleep; latency of a wake-up; its cost to the waker */ \

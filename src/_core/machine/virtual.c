@@ -50,6 +50,7 @@ bool fb_park(struct fb_task *me, uint64_t timeout_ns)
 		c->step_parked[fbv.step] += fbv.now - from;
 	}
 	c->slept += fbv.now - from;
+	fbv.busy = fbv.now;
 	if (fbv.logging)
 		fbv_log(c, fbv.now, FBV_LOG_WAKE, fbv.step, FBV_NO_LINE, fbv.now - from);
 	return woken;
@@ -203,7 +204,7 @@ static int set_up(struct fb_run *run)
 			return err;
 		run->started++;
 	}
-	sim.lookahead = fbv_shortest_transfer();
+	sim.lookahead = sim.m.overlap ? 0 : fbv_shortest_transfer();
 	sim.open_ps = run->duration_ns ? run->warmup_ns * 1000 : 0;
 	sim.close_ps = run->duration_ns ? sim.open_ps + run->duration_ns * 1000 : FBV_NEVER;
 	return 0;

@@ -30,8 +30,9 @@ struct fbv_line {
 	uint16_t owner;		/* the CPU that may write it, or FBV_NONE */
 	uint16_t copies;	/* CPUs that have it */
 	uint16_t serving;	/* transfers on their way */
-	uint8_t	 together;	/* … all of them shared fetches of a shared line */
-	uint8_t	 taking;	/* … one of them will invalidate the copies */
+	uint8_t	 together : 1;	/* … all of them shared fetches of a shared line */
+	uint8_t	 taking : 1;	/* … one of them will invalidate the copies */
+	uint8_t	 dirty;		/* its owner has written it since it came */
 	uint32_t head, tail;	/* queue of requests, FBV_NO_REQUEST ends it */
 	uint32_t watchers;	/* CPUs that spin on it, + 1 */
 	uint32_t fetches;	/* counted in the window: arrivals of copies, */
@@ -61,6 +62,7 @@ struct fbv_hot {
 	uint64_t load_ps, store_ps, rmw_ps;
 	uint64_t work_key, work_count;
 	uint64_t jitter;		/* of 2^20 */
+	uint64_t busy;			/* ps: end of the last busy time, which no access passes */
 };
 extern FBV_HIDDEN struct fbv_hot fbv;
 
@@ -87,6 +89,8 @@ FB_INLINE bool fbv_hit(const void *p, bool write)
 		return false;
 	if (write ? l->owner != fbv.cpu : !(fbv.copies[n * fbv.words + fbv.word] & fbv.bit))
 		return false;
+	if (write)
+		l->dirty = 1;
 	l->hits += fbv.counting;
 	fbv.hits += fbv.counting;
 	return true;
@@ -222,6 +226,7 @@ FB_INLINE void fb_work(uint64_t ns)
 		ps -= ns * 1000 * fbv.jitter >> 20;
 	}
 	fbv.now += ps;
+	fbv.busy = fbv.now;
 }
 
 FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)

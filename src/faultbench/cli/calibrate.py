@@ -60,6 +60,9 @@ def _show(found, distances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN
     for name, ns in distances.items():
         shown = {"core": "same core", "l3": "same socket", "remote": "other socket"}[name]
         print(f"transfer, {shown}: {ns:.0f} ns")
+    what = "migrates with it" if found.upgrade < 0.5 else "is shared by it"
+    print(f"a written line {what}: an upgrade after a load costs {found.upgrade:.2f} of a transfer")
+    print(f"a second miss right after a first adds {found.second:.2f} of a transfer")
     print(f"residency {found.residency:.0f} ns; a wake-up each way {found.round_trip / 2:.0f} ns")
     print("\nsteps of a bare fault (cost none, 1 worker), CPU ns")
     for step, ns in found.steps.items():

@@ -25,8 +25,15 @@ RULES: dict[str, tuple[str, ...] | tuple[int, int]] = {
     "arbitration": ("fifo", "nearest"),
     "bypass": (0, 1_000_000),
     "prefetchw": ("off", "stall", "queue", "merge"),
+    "dirty_load": ("shares", "migrates"),
+    "overlap_ns": (0, 10_000),
     "store_buffer": (1, 1024),
     "outstanding": (1, 254),
+}
+# Rules that a file may leave out, and what then holds.
+LEFT_OUT = {
+    "dirty_load": {"value": "shares", "source": "estimate: a load leaves the other's copy"},
+    "overlap_ns": {"value": 0, "source": "estimate: a CPU does nothing behind a missing access"},
 }
 TOP = {"name": str, "vendor": str, "model": str, "arch": str}
 COUNTS = ("sockets", "cores", "cpus")
@@ -73,7 +80,10 @@ class Description:
     @property
     def digest(self) -> str:
         """Of everything that changes a result."""
-        return digest(self.figures())
+        # A rule at what holds without it changes nothing: files from before it keep their digest.
+        unsaid = {"dirty_load", "overlap"}
+        figures = self.figures().items()
+        return digest({name: value for name, value in figures if value or name not in unsaid})
 
     def figures(self, **changed: int) -> dict[str, int]:
         """Return the engine's FIGURES: latencies in ps, choices as codes; `changed` overrides."""
@@ -87,6 +97,7 @@ class Description:
             "jitter": JITTER_THOUSANDTHS,
             "stagger": STAGGER_PS,
         }
+        values["overlap"] = values.pop("overlap_ns") * 1000
         values["in_flight"] = values.pop("in_flight_percent") * 10
         return {**values, **changed}
 
@@ -155,6 +166,8 @@ def parse(text: str, where: str) -> Description:
         if not 0 <= value <= MAX_NS:
             check.fail(f"ns.{name}.ns = {value} is not between 0 and {MAX_NS:g}")
         ns[name] = float(value)
+    if isinstance(raw["rules"], dict):
+        raw["rules"] = {**LEFT_OUT, **raw["rules"]}
     for name, figure in check.table(raw, "rules", list(RULES)).items():
         value, sources[name] = check.figure(f"rules.{name}", figure, "value")
         allowed = RULES[name]

@@ -26,6 +26,8 @@ VARIANTS: dict[str, dict[str, int]] = {
     "prefetchw stalls": {"prefetchw": 1},
     "prefetchw merged": {"prefetchw": 3},
     "nearest first": {"arbitration": 1},
+    "dirty lines migrate": {"dirty_load": 1},
+    "misses overlap, 50 ns": {"overlap": 50_000},
     "no residency": {"residency": 0},
     "holder hits until arrival": {"in_flight": 0},
 }

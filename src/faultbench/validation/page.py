@@ -24,7 +24,8 @@ published, less one; *shape error* is the same after each column is divided by i
 bandwidth, page placement, frequency, more threads than CPUs.
 
 **Sensitivity.** How a CPU treats `prefetchw` under contention, who gets a line next, how long a
-core keeps it and how long nobody has it is published for no CPU here. Every case runs with each of
+core keeps it, how long nobody has it, whether a load takes a written line away and whether misses
+overlap is published for no CPU here. Every case runs with each of
 these changed; where a comparison changes sign inside that table the answer is *undecided by this
 model*.
 """
