@@ -62,6 +62,7 @@ cdef inline int make_arena(trial_state *s) except -1:
     label(s, &t.sb.s_writers, sizeof(fb_percpu_rwsem), b"super_block", -1, b"s_writers")
     label(s, &t.sb.s_journal, 64, b"journal", -1, b"j_state_lock")
     label(s, &t.sb.s_journal.t_updates, 64, b"transaction", -1, b"t_updates")
+    label(s, &t.sb.s_journal.j_wait_updates, 64, b"journal", -1, b"j_wait_updates")
     label(s, t.sb.wait_table, sizeof(dax_waitq) * 4096, b"dax", -1, b"wait_table")
     if t.rules & RULE_PAT:
         t.pat = <pat_locks *>need(s, sizeof(pat_locks), 128)
@@ -187,7 +188,10 @@ cdef inline int make_files(trial_state *s) except -1:
         label(s, &node.i_data.invalidate_lock, 8, b"inode", f, b"invalidate_lock.count")
         label(s, <char *>&node.i_data.invalidate_lock + 8, 8, b"inode", f, b"invalidate_lock.owner")
         label(s, &node.i_lock, sizeof(fb_rwsem), b"inode", f, b"i_lock")
-        label(s, &node.i_es_lock, 8, b"inode", f, b"i_es_lock")
+        if t.handler == HANDLER_XFS:
+            label(s, &node.i_flags_lock, 16, b"inode", f, b"i_flags_lock")
+        else:
+            label(s, &node.i_es_lock, 8, b"inode", f, b"i_es_lock")
     return 0
 
 

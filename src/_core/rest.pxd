@@ -165,7 +165,7 @@ cdef inline str files_broken(trial_state *s):
         node = s.t.inode[f]
         if (not fb_rwsem_at_rest(&node.i_data.invalidate_lock) or not fb_rwsem_at_rest(&node.i_data.i_mmap_rwsem)
                 or not fb_rwsem_at_rest(&node.i_lock) or fb_spin_is_locked(&node.i_data.xa_lock)
-                or not fb_qrwlock_at_rest(&node.i_es_lock)):
+                or not fb_qrwlock_at_rest(&node.i_es_lock) or fb_spin_is_locked(&node.i_flags_lock)):
             return f"a lock of inode {f} is held at rest"
         entries = fb_load_u64(&node.i_size, FB_RELAXED) >> (s.t.entry_shift - PAGE_SHIFT)
         for i in range(entries):
@@ -173,7 +173,8 @@ cdef inline str files_broken(trial_state *s):
                 return f"entry {i} of inode {f} is locked at rest"
     if fb_load_u32(&sb.s_journal.t_updates, FB_RELAXED) or fb_load_u32(&sb.s_journal.t_outstanding_credits, FB_RELAXED):
         return "a journal handle is open at rest"
-    if not fb_rwsem_at_rest(&sb.l_cilp) or not fb_qrwlock_at_rest(&sb.s_journal.j_state_lock):
+    if (not fb_rwsem_at_rest(&sb.l_cilp) or not fb_qrwlock_at_rest(&sb.s_journal.j_state_lock)
+            or fb_spin_is_locked(&sb.s_journal.j_wait_updates)):
         return "the log's or the journal's lock is held at rest"
     if s.t.rules & RULE_PAT and (not fb_qrwlock_at_rest(&s.t.pat.resource_lock)
                                  or fb_spin_is_locked(&s.t.pat.memtype_lock)):

@@ -103,7 +103,7 @@ cdef inline int parse(trial_state *s, dict spec) except -1:
     cdef fb_trial *t = &s.t
     cdef uint64_t rate
     cdef uint32_t per_vma
-    t.rules = field(spec, "rules", 255)
+    t.rules = field(spec, "rules", 2 * RULE_IREMAPPING - 1)
     t.vma_lock = field(spec, "vma_lock", VMA_LOCK_REFCOUNT)
     if field(spec, "seq", 1, 0):
         t.rules |= RULE_SEQCOUNT

@@ -37,6 +37,7 @@ ANON_LATE = 16  # vmf_anon_prepare(): anon_vma checked in the fault, not at look
 PREFETCHW = 32  # exc_page_fault() prefetches mmap_lock for writing (x86, until 6.16)
 TYPESAFE = 64  # SLAB_TYPESAFE_BY_RCU VMAs: reused at once, vm_mm re-checked (6.15)
 PAT = 128  # x86: the PAT type of the frame is looked up on each insert (until 6.14 for fs-dax)
+IREMAPPING = 256  # XFS: write faults ask for a reflink remap under i_flags_lock (6.7)
 
 PATH_BITS = {
     Path.MMAP_LOCK: 0,
@@ -45,7 +46,7 @@ PATH_BITS = {
     Path.DIRECT: VMA_LOCK,
 }
 _PATH_MASK = VMA_LOCK | ABORT_FILE | HUGE_RETRY
-_LATE = FAULT_MAP_PAGES | ANON_LATE
+_LATE = FAULT_MAP_PAGES | ANON_LATE | IREMAPPING
 
 DEFAULT_KERNEL = "v6.6"  # whose locks `--path` alone keeps
 NEVER_RELEASED = "`retry` was never in a release: it lived in linux-next, July-August 2023"
@@ -82,6 +83,7 @@ _BIT_KNOBS = {
     "prefetchw": PREFETCHW,
     "map_pages": FAULT_MAP_PAGES,
     "anon_late": ANON_LATE,
+    "iremapping": IREMAPPING,  # stable 6.1.y and 6.6.17 have it too, and for reads: not modelled
     "pat": PAT,  # off in every kernel here: on x86 it is on, elsewhere there is nothing like it
 }
 _FIELD_KNOBS = {"vma_lock": VmaLock, "seq": Seq, "mm_layout": MmLayout, "rwsem": Rwsem}

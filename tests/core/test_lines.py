@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,17 @@ INODE = {
 ILOCK = {"xfs": {"rmw i_lock": 2, "store i_lock": 1}, "ext4": {"rmw i_es_lock": 2}}
 JOURNAL = {
     "rmw j_state_lock": 2,
-    "rmw t_updates": 5,
-}  # credits, updates, handles in; updates, credits out
+    "rmw t_updates": 5,  # credits, updates, handles in; updates, credits out
+    "rmw j_wait_updates": 1,  # the last handle's wake_up()
+    "store j_wait_updates": 1,
+}
+I_FLAGS_LOCK = {"rmw i_flags_lock": 1, "store i_flags_lock": 1}
 
 
 RESOURCE_LOCK = {"rmw resource_lock": 2}  # a read lock of a rwlock
 MEMTYPE_LOCK = {"rmw memtype_lock": 1, "store memtype_lock": 1}
 PAT = _single.CONSTANTS["RULE_PAT"]
+IREMAPPING = _single.CONSTANTS["RULE_IREMAPPING"]
 
 
 def writes(kernel: str, handler: str, access: str, rules: int = 0) -> dict[str, int]:
@@ -62,8 +67,62 @@ def test_writes_of_one_fault(handler: str, access: str) -> None:
     assert writes("v6.5", handler, access) == common | MMAP_LOCK
     assert writes("next-202308", handler, access) == common | MMAP_LOCK | VMA_LOCK
     assert writes("v6.6", handler, access) == common | VMA_LOCK
+    if handler == "xfs" and access == "write":  # since 6.7; 6.11 took it out of reads
+        common |= I_FLAGS_LOCK
+    assert writes("v6.12", handler, access) == common | VMA_LOCK
     assert writes("v6.13", handler, access) == common | VMA_LOCK
     assert writes("v6.16", handler, access) == common | {"rmw vm_refcnt": 2}
+
+
+def locks_of(given: dict[str, Any], entry: int, write: bool = True) -> list[tuple[str, str]]:
+    """Lock operations of a fault on `entry` after one on entry 0."""
+    probe = _single.Probe(given)
+    base, step, _ = probe.slice()
+    probe.fault(base, write)
+    found = probe.fault(base + entry * step, write)["sequence"]
+    return [(kind, name) for kind, name, _ in found if kind in ("lock", "lock_shared", "unlock")]
+
+
+I_FLAGS_PAIR = [("lock", "i_flags_lock"), ("unlock", "i_flags_lock")]
+
+
+@pytest.mark.parametrize("order", ["pmd", "pte"])
+@pytest.mark.parametrize("kernel", ["v6.12", "v6.13", "v6.15", "v6.16"])
+def test_xfs_asks_for_a_remap_between_invalidate_lock_and_the_entry(
+    kernel: str, order: str
+) -> None:
+    """__xfs_filemap_fault(): XFS_MMAPLOCK_SHARED, xfs_iflags_test(), then dax_iomap_fault()."""
+    given = spec(kernel, "xfs", order=order)
+    locks = locks_of(given, 1)
+    at = locks.index(("lock_shared", "invalidate_lock"))
+    assert locks[at + 1 : at + 4] == [*I_FLAGS_PAIR, ("lock", "xa_lock")]
+    without = locks_of(given | {"rules": given["rules"] & ~IREMAPPING}, 1)
+    assert without == [*locks[: at + 1], *locks[at + 3 :]]
+
+
+def test_a_remap_is_asked_for_where_the_kernel_asks() -> None:
+    """Not by reads or private writes, not by ext4, not before 6.7; by each of a PUD's two calls."""
+    for kernel in ("v6.3", "v6.5", "next-202308", "v6.6"):
+        assert ("lock", "i_flags_lock") not in locks_of(spec(kernel, "xfs"), 1)
+    for given, write in (
+        (spec("v6.12", "xfs", access="read"), False),
+        (spec("v6.12", "xfs", map="private"), True),
+        (spec("v6.12", "ext4"), True),
+    ):
+        assert ("lock", "i_flags_lock") not in locks_of(given, 1, write)
+    fresh = _single.Probe(spec("v6.12", "xfs", slice=1) | {"fresh": 1})
+    first = [(kind, name) for kind, name, _ in fresh.fault(fresh.slice()[0])["sequence"]]
+    assert first.count(("lock", "i_flags_lock")) == 2  # create_huge_pud(), then create_huge_pmd()
+    backported = spec("v6.6", "xfs")  # what a stable 6.6.17 does: --set iremapping=on
+    assert ("lock", "i_flags_lock") in locks_of(
+        backported | {"rules": backported["rules"] | IREMAPPING}, 1
+    )
+
+
+def test_only_the_last_handle_of_a_journal_wakes_a_commit() -> None:
+    """stop_this_handle(): with another handle open nobody takes the queue's lock."""
+    assert ("lock", "j_wait_updates") in locks_of(spec("v6.12", "ext4"), 1)
+    assert ("lock", "j_wait_updates") not in locks_of(spec("v6.12", "ext4"), 1, write=False)
 
 
 @pytest.mark.parametrize("handler", ["device-dax", "ext4", "xfs", "driver"])

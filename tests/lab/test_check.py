@@ -3,11 +3,12 @@
 import dataclasses
 import importlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from faultbench import records
-from faultbench.enums import Handler, Path
+from faultbench import records, rules
+from faultbench.enums import Access, Handler, Path
 from faultbench.lab import check, run, sequence
 from faultbench.lab.cases import cases_61, cases_612, timed_cases
 from faultbench.rules import UNCONFIRMED
@@ -99,8 +100,53 @@ def test_kernels_without_a_laboratory_are_known():
 def test_the_order_of_lock_operations_is_the_kernels():
     text, same = sequence.report(recorded=True, say=print)
     assert same, text
-    assert "in the kernel only: i_flags_lock (xfs)" in text
+    assert "in the kernel only" not in text
+    assert not sequence.LEFT_OUT
     assert "memtype_lock" not in text
+
+
+def test_the_kernel_asks_for_a_remap_in_write_faults_on_xfs_only():
+    """Once a fault, between invalidate_lock and the entry; what the recorded 6.12 does."""
+    found = json.loads(sequence.RECORDED.read_text())["cases"]
+    for case, kernel in zip(sequence.cases(), found, strict=True):
+        asks = case.handler is Handler.XFS and case.access is Access.WRITE
+        assert kernel["second"].count("+i_flags_lock") == int(asks), case.name
+        if asks:
+            at = kernel["second"].index("+invalidate_lock")
+            expected = ["+i_flags_lock", "-i_flags_lock", "+xa_lock"]
+            assert kernel["second"][at + 1 : at + 4] == expected
+
+
+def test_a_lock_that_the_model_lacks_is_its_fault(monkeypatch, tmp_path):
+    """Also one that nobody has a name for, as jbd2's wait queue once was."""
+    found = json.loads(sequence.RECORDED.read_text())
+    found["cases"][3]["besides"] = ["mutex_lock <-somebody"]
+    changed = tmp_path / "sequences.json"
+    changed.write_text(json.dumps(found))
+    monkeypatch.setattr(sequence, "RECORDED", changed)
+    text, same = sequence.report(recorded=True, say=print)
+    assert not same
+    assert text.count("BAD") == 1
+    assert "in the kernel only: mutex_lock <-somebody (ext4): the model does not have it" in text
+    monkeypatch.setattr(sequence, "LEFT_OUT", {"mutex_lock <-somebody": "for a reason"})
+    text, same = sequence.report(recorded=True, say=print)
+    assert same
+    assert "mutex_lock <-somebody (ext4): for a reason" in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "cases"), [("IREMAPPING", {"xfs pmd write"}), ("ANON_LATE", set())]
+)
+def test_without_its_rule_the_model_differs(monkeypatch, rule, cases):
+    """The check fails for a model of 6.12 that does not ask for a remap."""
+    kernel = rules.KERNELS["v6.12"]
+    less = replace(kernel.rules, bits=kernel.rules.bits & ~getattr(rules, rule))
+    monkeypatch.setitem(rules.KERNELS, "v6.12", replace(kernel, rules=less))
+    text, same = sequence.report(recorded=True, say=print)
+    bad = [line for line in text.splitlines() if line.startswith("BAD")]
+    assert {name for name in cases for line in bad if name in line} == cases
+    assert len(bad) == 2 * len(cases)  # direct and retry
+    assert same == (not cases)
 
 
 def test_the_kernel_looks_the_memory_type_up_before_it_locks_the_table():
@@ -132,6 +178,8 @@ f-2 _raw_spin_lock <-sched_tick
 f-2 _raw_spin_unlock <-sched_tick
 f-2 fbd_huge_fault <-__handle_mm_fault
 x-1 up_read <-do_user_addr_fault
+f-2 mutex_lock <-first_only
+f-2 mutex_lock <-both
 f-2 _raw_spin_lock <-vmf_insert_pfn_pmd
 f-2 _raw_spin_unlock <-vmf_insert_pfn_pmd
 f-2 up_read <-do_user_addr_fault
@@ -142,6 +190,7 @@ f-2 up_read <-ab_pre
 f-2 lock_mm_and_find_vma <-do_user_addr_fault
 f-2 down_read_trylock <-lock_mm_and_find_vma
 f-2 fbd_huge_fault <-__handle_mm_fault
+f-2 mutex_lock <-both
 f-2 _raw_spin_lock <-__xfs_filemap_fault
 f-2 _raw_spin_unlock <-__xfs_filemap_fault
 f-2 _raw_read_lock <-find_next_iomem_res
@@ -157,5 +206,37 @@ def test_a_trace_is_read():
     found = sequence.parse(TRACE.splitlines())
     assert found.first == ["+vma_lock", "+pmd_ptl", "-pmd_ptl", "-vma_lock"]
     pat = ["+resource_lock", "-resource_lock", "+memtype_lock", "-memtype_lock"]
-    assert found.second == ["+vma_lock", "-vma_lock", "+mmap_lock", *pat, "-mmap_lock"]
-    assert found.besides == ["i_flags_lock"]
+    between = ["+i_flags_lock", "-i_flags_lock", *pat]
+    assert found.second == ["+vma_lock", "-vma_lock", "+mmap_lock", *between, "-mmap_lock"]
+    assert found.besides == ["mutex_lock <-both"]  # not what one of the two took
+
+
+JOURNAL_TRACE = """\
+f-2 lock_vma_under_rcu <-do_user_addr_fault
+f-2 down_read_trylock <-lock_vma_under_rcu
+f-2 ext4_dax_huge_fault <-__handle_mm_fault
+f-2 __ext4_journal_start_sb <-ext4_dirty_inode
+f-2 _raw_read_lock <-start_this_handle
+f-2 _raw_read_unlock <-start_this_handle
+f-2 __wake_up <-stop_this_handle
+f-2 _raw_spin_lock_irqsave <-__wake_up
+f-2 _raw_spin_unlock_irqrestore <-__wake_up
+f-2 down_read <-ext4_dax_huge_fault
+f-2 __wake_up <-stop_this_handle
+f-2 _raw_spin_lock_irqsave <-__wake_up
+f-2 _raw_spin_unlock_irqrestore <-__wake_up
+f-2 __wake_up <-somebody_else
+f-2 _raw_spin_lock_irqsave <-__wake_up
+f-2 _raw_spin_unlock_irqrestore <-__wake_up
+f-2 up_read <-ext4_dax_huge_fault
+f-2 up_read <-do_user_addr_fault
+"""
+
+
+def test_a_wake_up_is_the_lock_of_whose_queue_it_is():
+    """And the handle of the inode's time stamp, once a tick, is no part of a fault."""
+    found = sequence.parse((JOURNAL_TRACE * 2).splitlines())
+    queue = ["+j_wait_updates", "-j_wait_updates"]
+    expected = ["+vma_lock", "+invalidate_lock", *queue, "-invalidate_lock", "-vma_lock"]
+    assert found.first == found.second == expected
+    assert found.besides == ["_raw_spin_lock_irqsave <-__wake_up"]

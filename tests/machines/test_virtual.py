@@ -173,3 +173,16 @@ def test_a_sweep_without_options_fits_the_machine(machine):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "workers=1 " in done.stdout
+
+
+def test_only_the_last_handle_of_the_journal_wakes_a_commit(monkeypatch):
+    """stop_this_handle(): alone it is always the last; among many it hardly ever is."""
+    monkeypatch.setattr("faultbench.machines.virtual.TOP_LINES", 10_000)
+    touched = {}
+    for threads in (1, 16):
+        result = run(spec(handler=Handler.EXT4, threads=threads, faults=200), lines=True)
+        queue = next(line for line in result["lines"] if line["name"] == "journal j_wait_updates")
+        times = queue["hits"] + queue["fetches"] + queue["transfers"]
+        touched[threads] = times / sum(result["worker"]["faults"])
+    assert touched[1] == pytest.approx(3)  # lock, look, unlock
+    assert 0 < touched[16] < 1

@@ -93,6 +93,18 @@ cdef inline void filemap_invalidate_unlock_shared(fb_worker *w, inode *node) noe
     up_read(w, LOCK_INVALIDATE_LOCK, &node.i_data.invalidate_lock)
 
 
+cdef inline void xfs_iflags_test(fb_worker *w, inode *node) noexcept nogil:
+    """XFS_IREMAPPING, asked by a write fault under invalidate_lock: is a reflink remap in progress? Here, never.
+
+    Since 6.7 (14a537983b22), for writes only since 6.11 (4e82fa11fbbc). Stable 6.1 and 6.6 (from 6.6.17 on) have it too,
+    as 6.7 had it: for reads as well. The modelled v6.6 is the release.
+    """
+    spin_lock(w, LOCK_I_FLAGS_LOCK, &node.i_flags_lock)
+    fb_at(w, STEP_XFS_IFLAGS_TEST, node)
+    fb_load_u64(&node.i_flags, FB_RELAXED)    # relaxed: under the lock
+    spin_unlock(w, LOCK_I_FLAGS_LOCK, &node.i_flags_lock)
+
+
 cdef inline void journal_start(fb_worker *w) noexcept nogil:
     """start_this_handle(): join the running transaction under j_state_lock."""
     cdef journal *j = &w.t.sb.s_journal
@@ -106,16 +118,23 @@ cdef inline void journal_start(fb_worker *w) noexcept nogil:
 
 
 cdef inline void journal_stop(fb_worker *w) noexcept nogil:
-    """stop_this_handle(): give the credits back and leave the transaction."""
+    """stop_this_handle(): give the credits back and leave the transaction; the last to leave wakes a commit.
+
+    wake_up() takes the queue's lock, waiters or not; no commit waits here.
+    """
     cdef journal *j = &w.t.sb.s_journal
     fb_released(w, LOCK_HANDLE, j)
     fb_at(w, STEP_JOURNAL_STOP, j)
     fb_fetch_add_u32(&j.t_outstanding_credits, <uint32_t>-8, FB_RELAXED)
-    fb_fetch_add_u32(&j.t_updates, <uint32_t>-1, FB_RELEASE)    # pairs with a commit that waits for 0
+    if fb_fetch_add_u32(&j.t_updates, <uint32_t>-1, FB_RELEASE) == 1:    # pairs with a commit that waits for 0
+        spin_lock(w, LOCK_J_WAIT_UPDATES, &j.j_wait_updates)
+        fb_load_u64(&j.j_wait_updates_first, FB_RELAXED)    # relaxed: under the lock
+        spin_unlock(w, LOCK_J_WAIT_UPDATES, &j.j_wait_updates)
 
 
 cdef inline uint32_t fs_dax_fault(vm_fault *vmf, uint32_t order) noexcept nogil:
-    """ext4_dax_huge_fault() and xfs_filemap_huge_fault(): the same order of locks, but only ext4 opens a handle."""
+    """ext4_dax_huge_fault() and xfs_filemap_huge_fault(): the same order of locks, but only ext4 opens a handle and
+    only XFS asks for a remap."""
     cdef fb_worker *w = vmf.w
     cdef inode *node = vma_inode(vmf.vma)
     cdef bint write = write_fault(vmf)
@@ -124,6 +143,8 @@ cdef inline uint32_t fs_dax_fault(vm_fault *vmf, uint32_t order) noexcept nogil:
     if write:
         sb_start_pagefault(vmf, node)
     filemap_invalidate_lock_shared(w, node)
+    if write and w.t.handler == HANDLER_XFS and w.t.rules & RULE_IREMAPPING:
+        xfs_iflags_test(w, node)
     if handle:
         journal_start(w)
     ret = dax_iomap_fault(vmf, node, order)

@@ -25,7 +25,9 @@
 	X(ILOCK,	"ilock")						\
 	X(L_CILP,	"log_commit")						\
 	X(J_STATE_LOCK,	"j_state_lock")						\
+	X(J_WAIT_UPDATES, "j_wait_updates")					\
 	X(I_ES_LOCK,	"i_es_lock")						\
+	X(I_FLAGS_LOCK,	"i_flags_lock")						\
 	X(RESOURCE_LOCK, "resource_lock")					\
 	X(MEMTYPE_LOCK,	"memtype_lock")						\
 	X(PAGE_TABLE_LOCK, "page_table_lock")					\

@@ -138,13 +138,20 @@ struct inode {
 	uint64_t	_pad0[2];
 	struct address_space i_data __attribute__((aligned(FB_CACHELINE)));
 	struct fb_rwsem	i_lock __attribute__((aligned(FB_CACHELINE)));	/* XFS: ILOCK */
+	/* The line after ILOCK's holds one file system's own lock: no trial has both. */
 	struct fb_qrwlock i_es_lock __attribute__((aligned(FB_CACHELINE)));	/* ext4: the extent status tree */
-	uint64_t	_pad1[7];
+	struct fb_spinlock i_flags_lock;	/* XFS: of i_flags. 6.12: bytes 228 and 232, i_lock's count at 168 */
+	uint32_t	_pad1;
+	uint64_t	i_flags;
+	uint64_t	_pad2[5];
 };
 _Static_assert(offsetof(struct address_space, xa_lock) / FB_CACHELINE ==
 	       (offsetof(struct address_space, invalidate_lock) + 39) / FB_CACHELINE,
 	       "xa_lock and invalidate_lock bounce one line");
 _Static_assert(sizeof(struct inode) % FB_CACHELINE == 0, "inodes do not false-share");
+_Static_assert(FB_LINE_OF(struct inode, i_flags_lock) == FB_LINE_OF(struct inode, i_lock) + 1 &&
+	       FB_LINE_OF(struct inode, i_flags_lock) == FB_LINE_OF(struct inode, i_flags),
+	       "i_flags_lock and what it guards are on the line after ILOCK's");
 
 /* Bits of an entry word of i_pages (fs/dax.c). */
 enum { DAX_LOCKED = 1, DAX_PMD = 2, DAX_PTE = 4, DAX_EMPTY = 8, DAX_DIRTY = 16, DAX_PFN_SHIFT = 8 };
@@ -174,7 +181,13 @@ struct journal {
 	uint32_t	t_outstanding_credits;
 	uint32_t	t_handle_count;
 	uint32_t	_pad1[13];
+	/* A commit waits here for t_updates to be 0. 6.12: byte 208 of journal_s, j_state_lock at 64, so a line of its own. */
+	struct fb_spinlock j_wait_updates __attribute__((aligned(FB_CACHELINE)));
+	uint32_t	_pad2;
+	uint64_t	j_wait_updates_first;
+	uint64_t	_pad3[6];
 };
+_Static_assert(sizeof(struct journal) == 3 * FB_CACHELINE, "three lines bounce apart");
 
 /* x86, the whole machine's: kernel/resource.c and arch/x86/mm/pat/memtype.c. A line each: their neighbours are not known. */
 struct pat_locks {

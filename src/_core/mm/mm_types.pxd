@@ -77,6 +77,8 @@ cdef extern from "mm/mm_types.h" nogil:
         address_space i_data
         fb_rwsem i_lock
         fb_qrwlock i_es_lock
+        fb_spinlock i_flags_lock
+        uint64_t i_flags
     cdef struct dax_waiter:
         dax_waiter *next
         fb_task *task
@@ -91,6 +93,8 @@ cdef extern from "mm/mm_types.h" nogil:
         uint32_t t_updates
         uint32_t t_outstanding_credits
         uint32_t t_handle_count
+        fb_spinlock j_wait_updates
+        uint64_t j_wait_updates_first
     cdef struct pat_locks:
         fb_qrwlock resource_lock
         fb_spinlock memtype_lock

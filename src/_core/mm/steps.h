@@ -76,7 +76,9 @@
 	X(REFILL,		"refill")					\
 	/* x86's PAT look-up in an insert, kernel/resource.c and arch/x86/mm/pat/memtype.c */ \
 	X(FIND_NEXT_IOMEM_RES,	"find_next_iomem_res")	/* under resource_lock */ \
-	X(LOOKUP_MEMTYPE,	"lookup_memtype")	/* under memtype_lock */
+	X(LOOKUP_MEMTYPE,	"lookup_memtype")	/* under memtype_lock */ \
+	/* XFS: is a reflink remap in progress? fs/xfs/xfs_inode.h */		\
+	X(XFS_IFLAGS_TEST,	"xfs_iflags_test")	/* under i_flags_lock */
 
 enum fb_step_code {
 #define X(code, name) STEP_##code,

@@ -71,11 +71,12 @@ enum {
 	RULE_PREFETCHW		= 32,	/* exc_page_fault prefetches mmap_lock for writing (x86, until 6.15) */
 	RULE_TYPESAFE		= 64,	/* VMAs are SLAB_TYPESAFE_BY_RCU: reused at once (6.15) */
 	RULE_PAT		= 128,	/* x86: a frame's memory type is looked up on insert (until 6.14 for fs-dax) */
+	RULE_IREMAPPING		= 256,	/* XFS: a write fault asks under i_flags_lock whether a remap runs (6.7; only writes: 6.11) */
 	/* resolved from other knobs when the trial is set up */
-	RULE_SEQCOUNT		= 1 << 8,	/* mm_lock_seq is a seqcount: odd while write-locked (6.13) */
-	RULE_REFCOUNT		= 1 << 9,	/* vm_refcnt instead of a rwsem (6.15) */
-	RULE_COSTS		= 1 << 10,	/* the cost profile has an entry above 0 */
-	RULE_SYNC		= 1 << 11,	/* the files are mapped with MAP_SYNC */
+	RULE_SEQCOUNT		= 1 << 16,	/* mm_lock_seq is a seqcount: odd while write-locked (6.13) */
+	RULE_REFCOUNT		= 1 << 17,	/* vm_refcnt instead of a rwsem (6.15) */
+	RULE_COSTS		= 1 << 18,	/* the cost profile has an entry above 0 */
+	RULE_SYNC		= 1 << 19,	/* the files are mapped with MAP_SYNC */
 };
 
 enum { VMA_LOCK_NONE, VMA_LOCK_SEPARATE, VMA_LOCK_INLINE, VMA_LOCK_ALIGNED, VMA_LOCK_REFCOUNT };

@@ -34,7 +34,7 @@ NEXT = {
     "invalidate_lock": ("invalidate_lock",),
     "i_pages": ("grab_mapping_entry", "dax_insert_entry", "dax_unlock_entry"),
     "ptl": ("insert_pfn", "insert_pfn_pmd", "insert_pfn_pud"),
-    "ILOCK or i_es_lock": ("iomap_begin",),
+    "ILOCK, i_flags_lock or i_es_lock": ("iomap_begin", "xfs_iflags_test"),
     "PAT locks": ("find_next_iomem_res", "lookup_memtype"),
     "journal": ("journal_start", "journal_stop"),
 }

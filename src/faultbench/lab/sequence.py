@@ -1,9 +1,9 @@
 """The order of lock operations in single faults: the kernel's function trace beside the model's.
 
 The guest traces the lock functions with their callers; a pair (function, caller) is one operation
-on one lock. Two faults of each case are compared, the first in a fresh mapping and a second. What
-the kernel takes and the model leaves out on purpose is listed in `LEFT_OUT` and printed; any other
-difference is the model's fault.
+on one lock. Two faults of each case are compared, the first in a fresh mapping and a second. A lock
+that both take and that has no name here is a difference too. One that the model leaves out on
+purpose would be listed in `LEFT_OUT`, with the reason, and printed: there is none.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from faultbench.rules import resolve
 RECORDED = Path(__file__).parent / "data/sequences.json"
 _LINES = 260  # of the trace, from the first fault on
 
-_SPIN = ("_raw_spin_lock", "_raw_spin_lock_irq")
+_SPIN = ("_raw_spin_lock", "_raw_spin_lock_irq", "_raw_spin_lock_irqsave")
 _TAKEN = ("down_read", "down_read_trylock", "down_read_killable", "_raw_read_lock", *_SPIN)
-_SPUN = ("_raw_spin_unlock", "_raw_spin_unlock_irq")
+# No lock that the model has is taken by these: whoever calls them in a fault is told.
+_OTHERS = ("_raw_spin_lock_bh", "_raw_write_lock", "down_write", "mutex_lock")
+_SPUN = ("_raw_spin_unlock", "_raw_spin_unlock_irq", "_raw_spin_unlock_irqrestore")
 # (functions, caller) -> lock; an operation on a lock by its place in the source
 _BY_CALLER = {
     "lock_vma_under_rcu": "vma_lock",
@@ -40,9 +42,11 @@ _BY_CALLER = {
     "xfs_ilock": "invalidate_lock",  # XFS_MMAPLOCK is the inode's invalidate_lock
     "xfs_ilock_for_iomap": "ilock",
     "start_this_handle": "j_state_lock",
+    "stop_this_handle": "j_wait_updates",  # the last handle's wake_up(), whose lock is the queue's
     "grab_mapping_entry": "xa_lock",
     "dax_insert_entry": "xa_lock",
     "dax_unlock_entry": "xa_lock",
+    "__xfs_filemap_fault": "i_flags_lock",  # xfs_iflags_test(), inline
     "ext4_es_lookup_extent": "i_es_lock",
     "find_next_iomem_res": "resource_lock",
     "lookup_memtype": "memtype_lock",
@@ -52,23 +56,18 @@ _BY_CALLER = {
     "__pud_alloc": "page_table_lock",
 }
 _MODELLED = frozenset(_BY_CALLER.values())
-# Taken by the kernel in a fault, not by the model. Caller -> (lock, why it is left out).
-LEFT_OUT = {
-    "__xfs_filemap_fault": (
-        "i_flags_lock",
-        "a write asks whether a reflink remap is in progress (6.12); one per inode",
-    ),
-}
-# Once per tick, not once per fault: the time stamp of the inode.
+# Taken by the kernel in a fault, not by the model: "function <-caller" -> why it is left out.
+LEFT_OUT: dict[str, str] = {}
+# Once per tick, not once per fault: the time stamp of the inode. From here up to there.
 _UPDATE_TIME = {
-    "__ext4_journal_start_sb <-ext4_dirty_inode": "jbd2_journal_stop",
+    "__ext4_journal_start_sb <-ext4_dirty_inode": "down_read <-ext4_dax_huge_fault",
     "xfs_ilock <-xfs_vn_update_time": "up_read <-__xfs_trans_commit",
 }
 _FUNCTIONS = (
     "down_read down_read_trylock down_read_killable up_read lock_vma_under_rcu "
-    "lock_mm_and_find_vma _raw_spin_lock _raw_spin_lock_irq _raw_spin_unlock _raw_spin_unlock_irq "
-    "_raw_read_lock _raw_read_unlock ext4_dax_huge_fault xfs_filemap_huge_fault fbd_huge_fault "
-    "xfs_ilock xfs_iunlock __ext4_journal_start_sb jbd2_journal_stop"
+    "lock_mm_and_find_vma _raw_read_lock _raw_read_unlock ext4_dax_huge_fault "
+    "xfs_filemap_huge_fault fbd_huge_fault xfs_ilock xfs_iunlock __ext4_journal_start_sb __wake_up "
+    f"{' '.join((*_SPIN, *_SPUN, *_OTHERS))}"
 ).split()
 
 
@@ -84,7 +83,10 @@ def cases() -> list[Case]:
 
 @dataclass
 class Faults:
-    """The operations of two faults, ``+lock`` and ``-lock``, and what the kernel takes besides."""
+    """The operations of two faults, ``+lock`` and ``-lock``.
+
+    `besides`: "function <-caller" of locks that both take and that have no name here.
+    """
 
     first: list[str]
     second: list[str]
@@ -98,50 +100,49 @@ def parse(lines: Iterable[str]) -> Faults:
     if task is None:
         raise FaultbenchError("lab: the trace has no huge fault")
     faults: list[list[str]] = []
-    besides: set[str] = set()
+    nameless: list[set[str]] = []
     held: list[str] = []
-    skip_to = unlocked_by = ""
-    huge = False
+    skip_to = called_by = ""
+    huge = inside = False
     for name, call in split:
         if name != task:
             continue
         function, _, caller = call.partition(" <-")
-        if skip_to:
-            if call.startswith(skip_to):
-                skip_to = ""
+        if skip_to and call != skip_to:
             continue
+        skip_to = ""
         if call in _UPDATE_TIME:
             skip_to = _UPDATE_TIME[call]
         elif function == "lock_vma_under_rcu":
-            faults = faults if huge else faults[:-1]
-            faults.append([])
-            held, huge = [], False
+            faults = [*(faults if huge else faults[:-1]), []]
+            nameless = [*(nameless if huge else nameless[:-1]), set()]
+            held, huge, inside = [], False, True
         elif function.endswith("huge_fault"):
             huge = True
-        elif function == "xfs_iunlock":
-            unlocked_by = caller
-        elif faults and (operation := _operation(function, caller, held, unlocked_by, besides)):
+        elif function in ("xfs_iunlock", "__wake_up"):
+            called_by = caller
+        elif inside and (operation := _operation(function, caller, held, called_by)):
             faults[-1].append(operation)
-        if len(faults) == 2 and huge and call == "up_read <-do_user_addr_fault":
-            break
+        elif inside and function in (*_TAKEN, *_OTHERS):
+            nameless[-1].add(call)
+        if huge and call == "up_read <-do_user_addr_fault":
+            inside = False
+            if len(faults) == 2:
+                break
     if len(faults) < 2:
         raise FaultbenchError("lab: the trace has fewer than two faults")
-    return Faults(faults[0], faults[1], sorted(besides))
+    return Faults(faults[0], faults[1], sorted(nameless[0] & nameless[1]))
 
 
-def _operation(
-    function: str, caller: str, held: list[str], unlocked_by: str, besides: set[str]
-) -> str | None:
+def _operation(function: str, caller: str, held: list[str], called_by: str) -> str | None:
     """Return ``+lock`` or ``-lock``, or None for what is not a lock of the fault's."""
     lock: str | None
-    if caller in LEFT_OUT and function in (*_SPIN, "_raw_read_lock"):
-        besides.add(LEFT_OUT[caller][0])
-        return None
+    caller = called_by if caller == "__wake_up" else caller
     if function in _TAKEN:
         lock = _BY_CALLER.get(caller)
     elif function == "up_read":
         if caller == "xfs_iunlock":
-            lock = "invalidate_lock" if unlocked_by == "__xfs_filemap_fault" else "ilock"
+            lock = "invalidate_lock" if called_by == "__xfs_filemap_fault" else "ilock"
         elif caller in ("do_user_addr_fault", "ab_pre", "fbd_huge_fault"):
             lock = "mmap_lock" if "mmap_lock" in held else "vma_lock"
         else:
@@ -204,7 +205,9 @@ def _script() -> str:
         'exec faultloop "$@"\' x "$@" > /dev/null',
         "echo 0 > $tracing/tracing_on",
         'say "TRACE $number"',
-        "grep -v '^#' $tracing/trace | sed 's/^ *\\([^ ]*\\) .*: \\(.*\\)$/\\1 \\2/' > /tmp/t",
+        # "[000] d.h1. 12.3: function <-caller": not what an interrupt did meanwhile
+        "grep -v -e '^#' -e '\\] ..[hHsSzZ]' $tracing/trace |",
+        "sed 's/^ *\\([^ ]*\\) .*: \\(.*\\)$/\\1 \\2/' > /tmp/t",
         "awk '/ lock_vma_under_rcu/ {n = NR} /huge_fault <-/ {if (!s) s = n} {l[NR] = $0}",
         f"END {{for (i = s; i <= NR && i < s + {_LINES}; i++) print l[i]}}' /tmp/t >&3",
         "}",
@@ -252,10 +255,12 @@ def report(*, recorded: bool, say: Say, offline: bool = False) -> tuple[str, boo
     besides: dict[str, set[str]] = {}
     for case, kernel in zip(cases(), found["cases"], strict=True):
         first, second = model(case)
-        equal = [kernel["first"] == first, kernel["second"] == second]
-        for lock in kernel["besides"]:
-            besides.setdefault(lock, set()).add(case.handler.value)
+        unknown = [taken for taken in kernel["besides"] if taken not in LEFT_OUT]
+        equal = [kernel["first"] == first, kernel["second"] == second, not unknown]
+        for taken in kernel["besides"]:
+            besides.setdefault(taken, set()).add(case.handler.value)
         counts = f"{len(first)} and {len(second)} operations"
+        same = same and all(equal)
         verdict = "ok " if all(equal) else "BAD"
         lines.append(f"{verdict}  {case.name:24} {case.path.value:8} {counts}")
         for name, kernel_order, model_order in (
@@ -263,11 +268,9 @@ def report(*, recorded: bool, say: Say, offline: bool = False) -> tuple[str, boo
             ("second", kernel["second"], second),
         ):
             if kernel_order != model_order:
-                same = False
                 lines.append(f"     {name} kernel: {' '.join(kernel_order)}")
                 lines.append(f"     {name} model:  {' '.join(model_order)}")
-    for lock, why in LEFT_OUT.values():
-        if lock in besides:
-            where = ", ".join(sorted(besides[lock]))
-            lines.append(f"     in the kernel only: {lock} ({where}): {why}")
+    for taken, where in sorted(besides.items()):
+        why = LEFT_OUT.get(taken, "the model does not have it")
+        lines.append(f"     in the kernel only: {taken} ({', '.join(sorted(where))}): {why}")
     return "\n".join(lines), same
