@@ -164,6 +164,11 @@ def _table(text: str) -> dict[int, float]:
     return {int(n): float(x) for n, x in (pair.split(":") for pair in text.split())}
 
 
+def _readme(handler: Handler, path: Path) -> Callable[[int, Mapping[str, int]], float]:
+    kernel = "next-202308" if path is Path.RETRY else "v6.6"
+    return faults("generic", kernel, handler=handler, vmas="private", path=path)
+
+
 # The benchmark's own time between two turns is not published. It is what makes one thread agree.
 LOOP_NS = 18
 
@@ -263,5 +268,31 @@ CASES = (
         "faults/s",
         "Without writers nobody else needs the line: whether the prefetch costs anything depends "
         "on how a CPU treats it, which is what the variants change.",
+    ),
+    Case(
+        "The README's picture: device-dax, a mapping for each thread",
+        "nowhere; what these tables say of our own claim",
+        "generic",
+        (1, 4, 16, 64, 256),
+        (
+            Series("retry (never released)", _readme(Handler.DEVICE_DAX, Path.RETRY), {}),
+            Series("direct (6.6)", _readme(Handler.DEVICE_DAX, Path.DIRECT), {}),
+        ),
+        "faults/s",
+        "Whatever a CPU does with a line, `retry` ends on mmap_lock's and `direct` has none to end "
+        "on (without x86's look-up of the memory type).",
+    ),
+    Case(
+        "The README's picture: ext4, one file, a mapping for each thread",
+        "nowhere; what these tables say of our own claim",
+        "generic",
+        (1, 4, 16, 64),
+        (
+            Series("retry (never released)", _readme(Handler.EXT4, Path.RETRY), {}),
+            Series("direct (6.6)", _readme(Handler.EXT4, Path.DIRECT), {}),
+        ),
+        "faults/s",
+        "The file's and the journal's lines are what limits both. Where `direct` is the slower "
+        "one, it gets to those lines sooner and waits there.",
     ),
 )
