@@ -86,7 +86,7 @@ static const struct fbv_entry *forward(const struct fbv_cpu *c, const void *p, u
 	uintptr_t a = (uintptr_t)p;
 
 	for (uint32_t i = c->stores; i-- > 0;) {
-		const struct fbv_entry *e = &c->store[(c->store_first + i) % sim.m.store_buffer];
+		const struct fbv_entry *e = fbv_store_at(c, i);
 		uintptr_t b = (uintptr_t)e->p;
 
 		if (a < b + e->bytes && b < a + bytes)
@@ -138,7 +138,7 @@ void fbv_own(const void *p)
 void fbv_store(void *p, uint64_t v, unsigned bytes)
 {
 	struct fbv_cpu *c = sim.self;
-	uint32_t n = (uint32_t)fbv_line_of(p), last;
+	uint32_t n = (uint32_t)fbv_line_of(p);
 	uint64_t from = fbv.now;
 
 	if (!c) {
@@ -151,8 +151,8 @@ void fbv_store(void *p, uint64_t v, unsigned bytes)
 	} else {
 		if (c->stores == sim.m.store_buffer)
 			wait_op(FBV_OP_ROOM, n);
-		last = (c->store_first + c->stores++) % (uint32_t)sim.m.store_buffer;
-		c->store[last] = (struct fbv_entry){.p = p, .value = v, .at = fbv.now, .line = n, .bytes = (uint8_t)bytes};
+		*fbv_store_at(c, c->stores++) = (struct fbv_entry){.p = p, .value = v, .at = fbv.now, .line = n,
+								   .bytes = (uint8_t)bytes};
 		if (fbv_in_order())
 			fbv_advance_stores(c, fbv.now);
 		else
@@ -181,6 +181,7 @@ void fbv_prefetchw(const void *p)
 			slot++;
 		if (slot < sim.slots) {		/* a hint: with every slot busy it is lost */
 			c->request[slot].busy = 1;
+			c->requests++;
 			c->request[slot].line = n;
 			if (fbv_in_order())
 				fbv_issue_prefetch(c, slot, fbv.now);

@@ -14,8 +14,6 @@
  */
 #include "machine/sim.h"
 
-#include <string.h>
-
 static inline bool has_copy(const struct fbv_cpu *c, uint32_t n)
 {
 	return fbv_copies_of(n)[c->id / 64] >> (c->id % 64) & 1;
@@ -116,7 +114,7 @@ static void serve(struct fbv_line *l, uint64_t t)
 			r->kind = FBV_OWN;
 		l->together = l->owner == FBV_NONE && l->copies && r->kind == FBV_SHARED;
 		l->serving++;
-		fbv_push(begin(l, r, t), r->cpu, FBV_EVENT_ARRIVE, (uint32_t)(r - sim.cpu[r->cpu].request));
+		fbv_push(begin(l, r, t), r->cpu, FBV_EVENT_ARRIVE, r->slot);
 	}
 }
 
@@ -125,9 +123,11 @@ static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind 
 {
 	struct fbv_request *r = &c->request[slot];
 	struct fbv_line *l = fbv_touch(n);
-	uint32_t i = (uint32_t)(r - sim.request) + 1;
+	uint32_t i = c->id * sim.slots + slot + 1;
 
-	*r = (struct fbv_request){.issued = t, .early = early, .line = n, .cpu = c->id, .kind = (uint8_t)kind, .busy = 1};
+	c->requests++;
+	*r = (struct fbv_request){.issued = t, .early = early, .line = n, .cpu = c->id, .slot = (uint8_t)slot,
+				  .kind = (uint8_t)kind, .busy = 1};
 	if (l->tail)
 		sim.request[l->tail - 1].next = i;
 	else
@@ -139,9 +139,13 @@ static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind 
 /* c's request for the line that is under way already, or `slots`. */
 static uint32_t pending(const struct fbv_cpu *c, uint32_t n)
 {
-	for (uint32_t i = 0; i < sim.slots; i++)
-		if (c->request[i].busy && c->request[i].line == n)
+	for (uint32_t i = 0, left = c->requests; left; i++) {
+		if (!c->request[i].busy)
+			continue;
+		if (c->request[i].line == n)
 			return i;
+		left--;
+	}
 	return sim.slots;
 }
 
@@ -201,6 +205,23 @@ static void count_wait(struct fbv_cpu *c, struct fbv_line *l, uint64_t t)
 	c->step_wait[c->step] += t - c->stalled;
 }
 
+static inline void commit(const struct fbv_entry *e)
+{
+	switch (e->bytes) {
+	case 1:
+		*(uint8_t *)e->p = (uint8_t)e->value;
+		break;
+	case 2:
+		*(uint16_t *)e->p = (uint16_t)e->value;
+		break;
+	case 4:
+		*(uint32_t *)e->p = (uint32_t)e->value;
+		break;
+	default:
+		*(uint64_t *)e->p = e->value;
+	}
+}
+
 /* Commit what may be committed, in order, and ask for the lines of the rest. */
 bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 {
@@ -211,14 +232,14 @@ bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 
 		if (e->at > t || !can_write(c, e->line, t))
 			break;
-		memcpy(e->p, &e->value, e->bytes);	/* little endian: the low bytes */
+		commit(e);
 		last = fbv_touch(e->line);
 		last->dirty = 1;
 		c->store_first = c->store_first + 1 == sim.m.store_buffer ? 0 : c->store_first + 1;
 		c->stores--;
 	}
-	for (uint32_t i = 0, k = c->store_first; i < c->stores; i++) {
-		const struct fbv_entry *e = &c->store[k];
+	for (uint32_t i = 0; i < c->stores; i++) {
+		const struct fbv_entry *e = fbv_store_at(c, i);
 		uint32_t slot;
 
 		if (e->at > t)
@@ -229,7 +250,6 @@ bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
 				break;
 			enqueue(c, slot, e->line, FBV_OWN, t, 0);
 		}
-		k = k + 1 == sim.m.store_buffer ? 0 : k + 1;
 	}
 	if (c->state != FBV_DRAINING || !last)
 		return false;
@@ -254,6 +274,7 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 	l->dirty = 0;
 	l->have = t;
 	r->busy = 0;
+	c->requests--;
 	if (r->kind == FBV_SHARED) {
 		l->fetches += counting;
 		c->fetches += counting;
@@ -268,12 +289,13 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 		c->transfers += counting;
 		if (counting)
 			l->invalidated += l->copies - (uint32_t)has_copy(c, n);
-		if (l->copies)
-			memset(bits, 0, fbv.words * sizeof(*bits));
+		for (uint32_t w = 0; l->copies && w < fbv.words; w++)
+			bits[w] = 0;
 		bits[c->id / 64] |= (uint64_t)1 << c->id % 64;
 		l->copies = 1;
 		l->owner = c->id;
-		fbv_wake_watchers(l, t);
+		if (l->watchers)
+			fbv_wake_watchers(l, t);
 	}
 	if (counting)
 		c->step_lines[c->step]++;
@@ -283,7 +305,8 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 		count_wait(c, l, t);
 	if (c->stores && fbv_advance_stores(c, t))
 		go = true;
-	serve(l, t);
+	if (l->head)
+		serve(l, t);
 	return go;
 }
 
@@ -293,6 +316,7 @@ void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 	struct fbv_line *l = fbv_touch(n);
 
 	c->request[slot].busy = 0;
+	c->requests--;
 	if (can_write(c, n, t) || pending(c, n) != sim.slots)
 		return;
 	if (sim.m.prefetchw == FBV_PREFETCHW_MERGE && (l->serving || l->head))

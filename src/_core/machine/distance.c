@@ -2,12 +2,6 @@
 /* How far apart CPUs and copies are. CPUs of a run are numbered by place, so neighbours are ranges of numbers. */
 #include "machine/sim.h"
 
-uint64_t fbv_distance(const struct fbv_cpu *a, const struct fbv_cpu *b)
-{
-	return a->core == b->core ? sim.m.core : a->l3 == b->l3 ? sim.m.l3 : a->socket == b->socket ? sim.m.socket :
-	       sim.m.remote;
-}
-
 uint64_t fbv_shortest_transfer(void)
 {
 	uint64_t least = FBV_NEVER;
@@ -51,13 +45,22 @@ uint64_t fbv_nearest_copy(const struct fbv_cpu *c, uint32_t n)
 	return others_in(c, n, c->socket_from, c->socket_to) ? sim.m.socket : sim.m.remote;
 }
 
+/* With all others between the lowest and the highest of them, these two tell. There is at least one. */
 uint64_t fbv_farthest_copy(const struct fbv_cpu *c, uint32_t n)
 {
-	if (others_in(c, n, 0, c->socket_from) || others_in(c, n, c->socket_to, sim.nr))
+	const uint64_t *bits = fbv_copies_of(n);
+	uint32_t me = c->id / 64u, w = 0, low, high;
+	uint64_t but_me = ~((uint64_t)1 << c->id % 64), word;
+
+	while (!(word = w == me ? bits[w] & but_me : bits[w]))
+		w++;
+	low = w * 64 + (uint32_t)__builtin_ctzll(word);
+	for (w = fbv.words - 1; !(word = w == me ? bits[w] & but_me : bits[w]);)
+		w--;
+	high = w * 64 + 63 - (uint32_t)__builtin_clzll(word);
+	if (low < c->socket_from || high >= c->socket_to)
 		return sim.m.remote;
-	if (others_in(c, n, c->socket_from, c->l3_from) || others_in(c, n, c->l3_to, c->socket_to))
+	if (low < c->l3_from || high >= c->l3_to)
 		return sim.m.socket;
-	if (others_in(c, n, c->l3_from, c->core_from) || others_in(c, n, c->core_to, c->l3_to))
-		return sim.m.l3;
-	return sim.m.core;
+	return low < c->core_from || high >= c->core_to ? sim.m.l3 : sim.m.core;
 }

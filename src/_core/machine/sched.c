@@ -4,55 +4,84 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 FBV_HIDDEN struct fbv_sim sim;
 
-/* ---- the event queue: a heap of four children a node ---- */
+/* ---- the event queue ---- */
+
+/*
+ * A heap of four children a node. The four keys are compared without a branch, since nobody could predict it; behind
+ * the last event lie keys of FBV_NEVER, so that there always are four. Children begin a host line: node 1 does.
+ */
+enum { HEAP_PAD = 4, HEAP_FIRST = 3 };
+
+/* Room for twice as many; returns false without memory. */
+bool fbv_queue_grow(void)
+{
+	uint32_t max = sim.events_max ? 2 * sim.events_max : 1024;
+	size_t bytes = (HEAP_FIRST + (size_t)max + HEAP_PAD + 1) * sizeof(struct fbv_event);
+	struct fbv_event *block = aligned_alloc(FB_CACHELINE, (bytes + FB_CACHELINE - 1) / FB_CACHELINE * FB_CACHELINE);
+	struct fbv_event *heap = block + HEAP_FIRST;
+
+	if (!block)
+		return false;
+	if (sim.events)
+		memcpy(heap, sim.heap, sim.events * sizeof(*heap));
+	for (uint32_t i = sim.events; i < max + HEAP_PAD; i++)
+		heap[i].key = FBV_NEVER;
+	fbv_queue_destroy();
+	sim.heap = heap;
+	sim.events_max = max;
+	return true;
+}
+
+void fbv_queue_destroy(void)
+{
+	if (sim.heap)
+		free(sim.heap - HEAP_FIRST);
+	sim.heap = NULL;
+	sim.events_max = 0;
+}
 
 void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot)
 {
 	uint64_t key = fbv_key(ps, cpu);
 	uint32_t i = sim.events++;
+	struct fbv_event *heap;
 
-	if (fb_unlikely(sim.events > sim.events_max)) {
-		uint32_t more = sim.events_max ? 2 * sim.events_max : 1024;
-		struct fbv_event *heap = realloc(sim.heap, more * sizeof(*heap));
+	if (fb_unlikely(i == sim.events_max) && !fbv_queue_grow())
+		abort();	/* some KiB; nothing sensible is left to do */
+	for (heap = sim.heap; i; i = (i - 1) / 4) {
+		const struct fbv_event *up = &heap[(i - 1) / 4];
 
-		if (!heap)
-			abort();	/* a few KiB; nothing sensible is left to do */
-		sim.heap = heap;
-		sim.events_max = more;
-	}
-	while (i) {
-		uint32_t up = (i - 1) / 4;
-
-		if (sim.heap[up].key <= key)
+		if (up->key <= key)
 			break;
-		sim.heap[i] = sim.heap[up];
-		i = up;
+		heap[i] = *up;
 	}
-	sim.heap[i] = (struct fbv_event){key, sim.cpu[cpu].generation, (uint16_t)cpu, (uint8_t)type, (uint8_t)slot};
+	heap[i] = (struct fbv_event){key, (uint64_t)sim.cpu[cpu].generation << 32 | slot << 8 | type};
 }
 
-static struct fbv_event pop(void)
+static inline struct fbv_event pop(void)
 {
-	struct fbv_event first = sim.heap[0], last = sim.heap[--sim.events];
-	uint32_t i = 0, n = sim.events;
+	struct fbv_event *heap = sim.heap, first = heap[0], last = heap[--sim.events];
+	uint32_t i = 0, n = sim.events, child;
 
-	for (;;) {
-		uint32_t child = 4 * i + 1, least = child, end = child + 4 < n ? child + 4 : n;
+	heap[n].key = FBV_NEVER;
+	while ((child = 4 * i + 1) < n) {
+		const struct fbv_event *of = &heap[child];
+		uint64_t low = of[1].key < of[0].key ? of[1].key : of[0].key;
+		uint64_t high = of[3].key < of[2].key ? of[3].key : of[2].key;
+		uint32_t in_low = of[1].key < of[0].key, in_high = 2 + (of[3].key < of[2].key);
 
-		if (child >= n)
+		child += in_low ^ ((in_low ^ in_high) & -(uint32_t)(high < low));
+		if (last.key <= (high < low ? high : low))
 			break;
-		for (uint32_t k = child + 1; k < end; k++)
-			if (sim.heap[k].key < sim.heap[least].key)
-				least = k;
-		if (last.key <= sim.heap[least].key)
-			break;
-		sim.heap[i] = sim.heap[least];
-		i = least;
+		heap[i] = heap[child];
+		i = child;
 	}
-	sim.heap[i] = last;
+	if (n)
+		heap[i] = last;
 	return first;
 }
 
@@ -91,7 +120,7 @@ static void load(struct fbv_cpu *c, uint64_t t)
 	fbv.step_ps = c->step_ps;
 	fbv.work_count = c->work_count;
 	fbv.busy = c->busy;
-	fbv.work_key = fbv_mix(sim.seed + c->id * 0xd1342543de82ef95u);
+	fbv.work_key = c->work_key;
 	fbv_set_limit();
 }
 
@@ -101,13 +130,14 @@ struct fbv_cpu *fbv_next(void)
 	sim.self = NULL;
 	while (sim.events) {
 		struct fbv_event e = pop();
-		struct fbv_cpu *c = &sim.cpu[e.cpu];
+		struct fbv_cpu *c = &sim.cpu[e.key & ((1u << FBV_CPU_BITS) - 1)];
 		uint64_t t = e.key >> FBV_CPU_BITS;
+		uint32_t slot = (uint32_t)e.what >> 8;
 		bool go = false;
 
-		switch (e.type) {
+		switch (e.what & 0xff) {
 		case FBV_EVENT_GO:
-			go = e.generation == c->generation;
+			go = e.what >> 32 == c->generation;
 			break;
 		case FBV_EVENT_ALARM:
 			if (t != c->alarm)
@@ -131,11 +161,11 @@ struct fbv_cpu *fbv_next(void)
 			go = fbv_advance_stores(c, t);
 			break;
 		case FBV_EVENT_PREFETCH:
-			fbv_issue_prefetch(c, e.slot, t);
+			fbv_issue_prefetch(c, slot, t);
 			break;
 		case FBV_EVENT_ARRIVE:
 			sim.vain = 0;
-			go = fbv_arrive(c, e.slot, t);
+			go = fbv_arrive(c, slot, t);
 			break;
 		}
 		if (go) {

@@ -28,6 +28,7 @@ struct fbv_request {
 	uint32_t bypassed;	/* times a nearer one went first */
 	uint64_t early;		/* ps: how much of the journey passed behind misses before it */
 	uint16_t cpu;
+	uint8_t	 slot;		/* of its CPU's */
 	uint8_t	 kind;
 	uint8_t	 busy;
 };
@@ -53,6 +54,7 @@ struct fbv_cpu {
 	uint16_t core_from, core_to, l3_from, l3_to, socket_from, socket_to;	/* who shares them in this run */
 	uint32_t line;			/* op's, or watched */
 	uint32_t slot;			/* request waited for */
+	uint32_t requests;		/* in use */
 	uint32_t watch_next, watch_prev;	/* CPU + 1 */
 	uint64_t stalled;		/* since when */
 	uint64_t ahead, hidden, early;	/* see look_ahead(): since when, of it stalled; for the next request */
@@ -63,7 +65,7 @@ struct fbv_cpu {
 	struct fbv_entry *store;	/* ring */
 	uint32_t store_first, stores;
 	/* kept while the CPU does not run: see fbv_hot */
-	uint64_t hits, since, work_count, busy, *step_ps;
+	uint64_t hits, since, work_key, work_count, busy, *step_ps;
 	uint16_t counting, step;
 	/* counted in its window */
 	uint64_t wait, waits, spin, parked, fetches, transfers;
@@ -75,10 +77,8 @@ enum fbv_event_type { FBV_EVENT_GO, FBV_EVENT_ATTEMPT, FBV_EVENT_STORES, FBV_EVE
 		      FBV_EVENT_ALARM };
 
 struct fbv_event {
-	uint64_t key;			/* ps << 11 | cpu */
-	uint32_t generation;
-	uint16_t cpu;
-	uint8_t	 type, slot;
+	uint64_t key;			/* ps << 11 | cpu; FBV_NEVER: no event */
+	uint64_t what;			/* generation << 32 | slot << 8 | type: one word, because it is moved about */
 };
 enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 10000000 };
 
@@ -124,26 +124,25 @@ static inline uint16_t fbv_counting(const struct fbv_cpu *c) { return c == sim.s
 
 static inline uint64_t fbv_key(uint64_t ps, uint32_t cpu) { return ps << FBV_CPU_BITS | cpu; }
 
+/* The key of the earliest event, FBV_NEVER without one. */
+static inline uint64_t fbv_first(void) { return sim.heap[0].key; }
+
 /* Is `now` of the running CPU before every event? Then whatever it does is in order. */
-static inline bool fbv_in_order(void)
-{
-	return !sim.events || fbv_key(fbv.now, sim.self->id) <= sim.heap[0].key;
-}
+static inline bool fbv_in_order(void) { return fbv_key(fbv.now, sim.self->id) <= fbv_first(); }
 
 /* … or early enough that no event can have bearing on a line that it holds. */
 static inline bool fbv_ahead(void)
 {
-	return !sim.events || fbv.now < (sim.heap[0].key >> FBV_CPU_BITS) + sim.lookahead || fbv_in_order();
+	return fbv.now < (fbv_first() >> FBV_CPU_BITS) + sim.lookahead || fbv_in_order();
 }
 
 static inline void fbv_set_limit(void)
 {
-	if (sim.self->stores || fbv.logging)
-		fbv.limit = 0;
-	else
-		fbv.limit = sim.events ? (sim.heap[0].key >> FBV_CPU_BITS) + sim.lookahead : FBV_NEVER;
+	fbv.limit = sim.self->stores || fbv.logging ? 0 : (fbv_first() >> FBV_CPU_BITS) + sim.lookahead;
 }
 
+FBV_HIDDEN bool fbv_queue_grow(void);
+FBV_HIDDEN void fbv_queue_destroy(void);
 FBV_HIDDEN void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot);
 FBV_HIDDEN void fbv_set_alarm(struct fbv_cpu *c);
 FBV_HIDDEN void fbv_block(void);	/* run others until an event says that this CPU goes on */
@@ -151,8 +150,13 @@ FBV_HIDDEN void fbv_save(struct fbv_cpu *c);	/* the running CPU's part of `fbv` 
 FBV_HIDDEN struct fbv_cpu *fbv_next(void);	/* the CPU that goes on next, now the running one; NULL: deadlock */
 FBV_HIDDEN void fbv_order(void);	/* … until every earlier event has happened */
 
+static inline uint64_t fbv_distance(const struct fbv_cpu *a, const struct fbv_cpu *b)	/* ps */
+{
+	return a->core == b->core ? sim.m.core : a->l3 == b->l3 ? sim.m.l3 : a->socket == b->socket ? sim.m.socket :
+	       sim.m.remote;
+}
+
 /* distance.c: in ps */
-FBV_HIDDEN uint64_t fbv_distance(const struct fbv_cpu *a, const struct fbv_cpu *b);
 FBV_HIDDEN uint64_t fbv_nearest_copy(const struct fbv_cpu *c, uint32_t n);
 FBV_HIDDEN uint64_t fbv_farthest_copy(const struct fbv_cpu *c, uint32_t n);
 FBV_HIDDEN uint64_t fbv_shortest_transfer(void);
@@ -165,6 +169,14 @@ FBV_HIDDEN void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 /* access.c: who spins on a line; it is going away */
 FBV_HIDDEN void fbv_unwatch(struct fbv_cpu *c);
 FBV_HIDDEN void fbv_wake_watchers(struct fbv_line *l, uint64_t t);
+
+/* Place `i` after the oldest store in the ring. */
+static inline struct fbv_entry *fbv_store_at(const struct fbv_cpu *c, uint32_t i)
+{
+	uint32_t at = c->store_first + i;
+
+	return &c->store[at < sim.m.store_buffer ? at : at - sim.m.store_buffer];
+}
 
 enum fbv_log_type { FBV_LOG_STEP, FBV_LOG_LOAD, FBV_LOG_STORE, FBV_LOG_RMW, FBV_LOG_PREFETCHW, FBV_LOG_ARRIVE,
 		    FBV_LOG_PARK, FBV_LOG_UNPARK, FBV_LOG_WAKE };

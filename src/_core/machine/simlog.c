@@ -63,7 +63,7 @@ int fbv_set_up_memory(uint32_t nr)
 	if (sim.log_max)
 		sim.log = malloc(sim.log_max * sizeof(*sim.log));
 	if (!sim.cpu || !sim.ids || !sim.request || !sim.stores || !fbv.lines || !fbv.copies ||
-	    (sim.log_max && !sim.log))
+	    (sim.log_max && !sim.log) || !fbv_queue_grow())
 		return ENOMEM;
 	fbv.load_ps = sim.m.load;
 	fbv.store_ps = sim.m.store;
@@ -77,11 +77,11 @@ int fbv_set_up_memory(uint32_t nr)
 
 void fbv_release(void)
 {
+	fbv_queue_destroy();
 	free(sim.cpu);
 	free(sim.ids);
 	free(sim.request);
 	free(sim.stores);
-	free(sim.heap);
 	free(sim.log);
 	free(sim.touched);
 	if (fbv.lines)
@@ -92,12 +92,11 @@ void fbv_release(void)
 	sim.ids = NULL;
 	sim.request = NULL;
 	sim.stores = NULL;
-	sim.heap = NULL;
 	sim.log = NULL;
 	sim.touched = NULL;
 	fbv.lines = NULL;
 	fbv.copies = NULL;
-	sim.events = sim.events_max = sim.nr = 0;
+	sim.events = sim.nr = 0;
 	sim.log_nr = 0;
 	sim.touched_nr = sim.touched_max = 0;
 }

@@ -196,6 +196,7 @@ static int set_up(struct fb_run *run)
 		c->request = &sim.request[i * sim.slots];
 		c->store = &sim.stores[i * sim.m.store_buffer];
 		c->step_ps = sim.no_steps;
+		c->work_key = fbv_mix(sim.seed + i * 0xd1342543de82ef95u);
 		c->on_cpu = 1;
 		c->now = sim.m.stagger ? fbv_mix(sim.seed ^ fbv_mix(i + 1)) % sim.m.stagger : 0;
 		fbv_push(c->now, i, FBV_EVENT_GO, 0);
