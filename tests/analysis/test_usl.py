@@ -16,7 +16,7 @@ def test_published_specsdm91_case_to_all_its_digits():
     f = usl.fit(N, SPEC)
     assert f"{f.alpha:.7f} {f.alpha_se:.7f}" == "0.0277285 0.0091217"
     assert f"{f.beta:.7f} {f.beta_se:.7f}" == "0.0001044 0.0000199"
-    # The optimum of these points, by Gauss-Newton in 50 decimal digits; solvers differ in the eighth.
+    # The optimum, by Gauss-Newton in 50 decimal digits; solvers differ in the eighth.
     assert f.gamma == pytest.approx(89.9952331043, rel=2e-8)
     assert f"{f.gamma_se:.3f}" == "14.213"
     assert f"{f.peak_n:.5f}" == "96.51956"
