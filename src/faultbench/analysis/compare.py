@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from faultbench.analysis import stats
+from faultbench.analysis import apart, stats
+from faultbench.analysis.floors import Floors
 from faultbench.analysis.frame import (
-    CPU,
     WALL,
     Cases,
     cases,
     checked,
     has_flag,
-    is_virtual,
     kernel_order,
     key_columns,
 )
@@ -28,9 +27,6 @@ JSON_KEYS = tuple(
     "delta_hmean_pct delta_median_pct ci_low_pct ci_high_pct welch_t welch_df welch_p mwu_u mwu_p "
     "noise_floor_pct verdict".split()
 )
-# The model decides signs of larger differences only (design, section 7); below this a simulation
-# says nothing.
-VIRTUAL_FLOOR = 0.10
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def by_column(
     whole = by == "kernel" and one_path_each(kept)
     keys = key_columns(kept, without=("path", "kernel") if whole else (by,))
     parts, lone = [], 0
-    floors = Floors(kept, metric)
+    floors = Floors(metric, kept)
     for other in others:
         a, b = (cases(kept[kept[by] == v], keys, metric) for v in (base, other))
         a, b, dropped = _aligned(a, b, keys)
@@ -97,74 +93,18 @@ def files(
     if dropped:
         notes.append(f"{dropped} case(s) in one file only left out")
     notes.append(
-        "the files were measured apart: the noise floor has the drift within each, not between them"
+        "the files were measured apart: the noise floor has the drift within each; what changed on "
+        "the host between them nothing here can tell"
     )
-    table = _table(a, b, Floors(left, metric, right), paired=False)
+    table = _table(a, b, Floors(metric, left, right), paired=False)
     table = _blind(table, both, columns).assign(a=names[0], b=names[1])
-    if metric == WALL:
-        table = _contradicted(table, (left, right), columns, notes)
+    table = apart.judged(table, (left, right), columns, metric, notes)
     return Comparison(metric, False, columns, _ordered(table, columns), notes)
-
-
-def _contradicted(
-    table: pd.DataFrame,
-    sides: tuple[pd.DataFrame, pd.DataFrame],
-    columns: Sequence[str],
-    notes: list[str],
-) -> pd.DataFrame:
-    """Take the verdict from cases whose CPU time says the opposite: the host was busier once."""
-    medians = []
-    for side in sides:
-        cpu = pd.to_numeric(side[CPU], errors="coerce")
-        named = side[list(columns)].astype(str).assign(cpu=cpu)
-        medians.append(named.groupby(list(columns))["cpu"].median())
-    index = pd.MultiIndex.from_frame(table[list(columns)].astype(str))
-    cpu_ratio = (medians[1] / medians[0]).reindex(index).to_numpy(dtype=float)
-    claimed = table["verdict"].isin([stats.FASTER, stats.SLOWER]).to_numpy()
-    with np.errstate(invalid="ignore"):
-        opposite = claimed & ((cpu_ratio - 1) * (table["ratio"].to_numpy() - 1) < 0)
-    if opposite.any():
-        table.loc[opposite, "verdict"] = stats.NOISE
-        notes.append(
-            f"{int(opposite.sum())} case(s): CPU time says the opposite of wall time; the host was "
-            "busier in one of the files (--metric faults_per_cpu_s)"
-        )
-    return table
 
 
 def one_path_each(df: pd.DataFrame) -> bool:
     """Return whether each kernel ran on one path, as it does unless ``--path`` was given too."""
     return bool((df.groupby("kernel")["path"].nunique() <= 1).all())
-
-
-class Floors:
-    """Noise floors from the A/A pairs of trials under the same load (workers, writers)."""
-
-    def __init__(self, df: pd.DataFrame, metric: str, other: pd.DataFrame | None = None) -> None:
-        self.pools: dict[tuple[str, str], list[Array]] = {}
-        self.drift = 0.0  # of files measured apart; paired blocks cancel it
-        for frame in (df,) if other is None else (df, other):
-            every = cases(frame, key_columns(frame), metric)
-            differences = stats.aa_differences(every.values)
-            loads = zip(every.keys["threads"], every.keys["writers"], strict=True)
-            for load, row in zip(loads, differences, strict=True):
-                self.pools.setdefault((str(load[0]), str(load[1])), []).append(row)
-            if other is not None:
-                self.drift = max(self.drift, stats.drift(every.values))
-        rows = [row for pool in self.pools.values() for row in pool]
-        self.all: Array = np.concatenate(rows) if rows else np.empty(0)
-        self._done: dict[tuple[tuple[str, str], int], float] = {}
-
-    def of(self, threads: object, writers: object, n: int) -> float:
-        """Return the floor (factor minus one) for ``n`` repeats; few pairs: the sweep's."""
-        load = (str(threads), str(writers))
-        if (load, n) not in self._done:
-            pool = np.concatenate(self.pools.get(load, [np.empty(0)]))
-            enough = np.isfinite(pool).sum() >= stats.MIN_REPEATS
-            floor = stats.noise_floor(pool if enough else self.all, n)
-            # no A/A pairs: no floor, and nothing is claimed
-            self._done[load, n] = floor if np.isnan(floor) else max(floor, self.drift)
-        return self._done[load, n]
 
 
 def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[str, list[str]]:
@@ -202,11 +142,9 @@ def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, int
 def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
     one, two = stats.medians(a.values), stats.medians(b.values)
     ratios = (stats.paired_ratios if paired else stats.unpaired_ratios)(a.values, b.values)
+    ratios = floors.widened(ratios, a.keys)
     n = np.minimum(one.n, two.n)
-    loads = zip(a.keys["threads"], a.keys["writers"], n, strict=True)
-    floor = np.array([floors.of(threads, writers, int(k)) for threads, writers, k in loads])
-    virtual = a.keys["machine"].map(is_virtual).to_numpy()
-    floor = np.where(virtual, np.fmax(floor, VIRTUAL_FLOOR), floor)
+    floor = floors.for_cases(a.keys, n)
     means = np.nanmean(a.values, axis=1), np.nanmean(b.values, axis=1)
     nonzero = [np.where(mean > 0, mean, np.nan) for mean in means]
     scatter = [pd.DataFrame(side.values).std(axis=1).to_numpy() for side in (a, b)]

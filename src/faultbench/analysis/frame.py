@@ -129,7 +129,12 @@ def kernel_order(name: object) -> tuple[float, ...]:
 
 def has_flag(flags: "pd.Series[Any]", word: str) -> "pd.Series[bool]":
     """Return which trials carry the disturbance ``word`` (flags are words separated by blanks)."""
-    return flags.fillna("").astype(str).str.split(r"[ ;,|]+").map(lambda words: word in words)
+    return flagged(flags, frozenset((word,)))
+
+
+def flagged(flags: "pd.Series[Any]", words: frozenset[str]) -> "pd.Series[bool]":
+    """Return which trials carry any of the disturbances ``words``."""
+    return flags.fillna("").astype(str).str.split(r"[ ;,|]+").map(lambda f: not words.isdisjoint(f))
 
 
 def is_virtual(machine: object) -> bool:

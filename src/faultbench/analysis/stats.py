@@ -123,8 +123,11 @@ def _log_median_difference(a: Array, b: Array, axis: int = -1) -> Any:
 
 
 def unpaired_ratios(a: Array, b: Array, confidence: float = CONFIDENCE) -> Ratios:
-    """Return the ratio of medians B/A with a two-sample interval, for trials of unlike sweeps."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    """Return the ratio of medians B/A with a two-sample interval, for trials of unlike sweeps.
+
+    A rate of zero has no ratio to anything and is left out, as a pair with one is.
+    """
+    a, b = (np.where(np.asarray(m, dtype=float) > 0, m, np.nan) for m in (a, b))
     n = np.minimum(np.isfinite(a).sum(axis=1), np.isfinite(b).sum(axis=1))
     ratio, low, high = (np.full(len(a), np.nan) for _ in range(3))
     for rows_a, left in _by_count(a):
@@ -162,22 +165,20 @@ def aa_differences(matrix: Array) -> Array:
     return np.where(np.isfinite(logs), logs, np.nan)
 
 
-def drift(matrix: Array, confidence: float = CONFIDENCE) -> float:
-    """Return how far (factor minus one) a sweep's late repeats stray from its early ones.
+def half_differences(matrix: Array) -> Array:
+    """Return the log ratio of the medians of each row's second and first half: ``(cases,)``.
 
-    The ``confidence`` quantile over cases of |log median of the second half / of the first|; 0
-    where no case has two repeats. It is what paired blocks cancel and files measured apart do not.
+    It is drift within a sweep, which paired blocks cancel and files measured apart do not.
     """
-    matrix = np.asarray(matrix, dtype=float)
-    half = matrix.shape[1] // 2
-    some = np.isfinite(matrix[:, :half]).any(axis=1) & np.isfinite(matrix[:, half:]).any(axis=1)
-    if not some.any():
-        return 0.0
-    early, late = (np.nanmedian(m[some], axis=1) for m in (matrix[:, :half], matrix[:, half:]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.abs(np.log(late) - np.log(early))
-    logs = logs[np.isfinite(logs)]
-    return float(np.expm1(np.quantile(logs, confidence))) if logs.size else 0.0
+    rates = np.asarray(matrix, dtype=float)
+    rates = np.where(rates > 0, rates, np.nan)
+    half = rates.shape[1] // 2
+    found = np.full(len(rates), np.nan)
+    some = np.isfinite(rates[:, :half]).any(axis=1) & np.isfinite(rates[:, half:]).any(axis=1)
+    if some.any():
+        early, late = (np.nanmedian(m[some], axis=1) for m in (rates[:, :half], rates[:, half:]))
+        found[some] = np.log(late) - np.log(early)
+    return found
 
 
 def noise_floor(differences: Array, n: int, confidence: float = CONFIDENCE) -> float:
