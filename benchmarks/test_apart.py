@@ -1,8 +1,8 @@
 """The rule for two files on real A/A data: sweeps of this host, one after the other, compared.
 
 Every second pair runs beside a busy loop on the last CPU, or has it beside one file only.
-``FAULTBENCH_AA_PAIRS`` pairs (default 24, in CI 3; about 3 s a file). ``extra_info`` shows, per rate: false
-claims, cases that could be tested, coverage of the intervals where they could and everywhere.
+``FAULTBENCH_AA_PAIRS`` pairs (default 24, in CI 3; about 3 s a file). ``extra_info`` shows, per
+rate: false claims, cases that could be tested, coverage of the intervals there and everywhere.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def busy_loop():
     last = max(os.sched_getaffinity(0))
     loop = subprocess.Popen(
         [sys.executable, "-c", "while True: pass"],
-        preexec_fn=lambda: os.sched_setaffinity(0, {last}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {last}),  # noqa: PLW1509 - no threads here
     )
     try:
         yield
@@ -56,7 +56,13 @@ def test_real_aa_files(benchmark, tmp_path):
             kind = (QUIET, BUSY, QUIET, CHANGED)[n % 4]
             busy = {QUIET: (False, False), BUSY: (True, True), CHANGED: (False, True)}[kind]
             pairs.append(
-                (kind, *(sweep(tmp_path / f"{n}{s}.jsonl", b) for s, b in zip("ab", busy)))
+                (
+                    kind,
+                    *(
+                        sweep(tmp_path / f"{n}{s}.jsonl", b)
+                        for s, b in zip("ab", busy, strict=True)
+                    ),
+                )
             )
 
     benchmark.pedantic(run, rounds=1, iterations=1)

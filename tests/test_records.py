@@ -267,3 +267,13 @@ def test_a_full_disk_keeps_what_was_finished(written):
     )
     assert "finished trials are kept" in done.stdout, done.stderr
     assert written.read_bytes() == before
+
+
+def test_only_what_is_kept_of_a_trial_is_held(written):
+    with records.Writer.resume(written)[0] as writer:
+        writer.append(small(1, Status.CRASHED))
+    seen = []
+    results = records.read_each(written, seen.append)
+    assert results.trials == []
+    assert [t.spec.repeat for t in seen] == [0, 1, 2, 1]
+    assert results.header == HEADER

@@ -6,7 +6,9 @@ with the same formula (``latency_edges()`` of the extensions; a test compares th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 SUB_BITS = 7
 
@@ -28,11 +30,18 @@ def bucket_of(value: int) -> int:
 
 def merge(histograms: Iterable[Mapping[str, int]]) -> dict[int, int]:
     """Add histograms as records hold them: bucket number as text to count."""
-    total: dict[int, int] = {}
+    total: dict[str, int] = {}
     for histogram in histograms:
+        if not total:
+            total.update(histogram)
+            continue
         for bucket, count in histogram.items():
-            total[int(bucket)] = total.get(int(bucket), 0) + count
-    return total
+            total[bucket] = total.get(bucket, 0) + count
+    merged: dict[int, int] = {}
+    for bucket, count in total.items():  # "7" and "07" are one bucket
+        number = int(bucket)
+        merged[number] = merged[number] + count if number in merged else count
+    return merged
 
 
 def quantiles(histogram: Mapping[int, int], wanted: Iterable[float]) -> list[float | None]:
@@ -40,16 +49,10 @@ def quantiles(histogram: Mapping[int, int], wanted: Iterable[float]) -> list[flo
 
     The value that at least that share of the samples does not exceed, so 1.0 is the maximum.
     """
-    n = sum(histogram.values())
     order = sorted(histogram)
-    result: list[float | None] = []
-    for q in wanted:
-        seen, need = 0, max(1, -int(-(q * n) // 1))
-        value = None
-        for bucket in order:
-            seen += histogram[bucket]
-            if seen >= need:
-                value = float(bucket_edges(bucket)[1] - 1)
-                break
-        result.append(value if n else None)
-    return result
+    seen = list(accumulate(histogram[bucket] for bucket in order))
+    n = seen[-1] if seen else 0
+    if not n:
+        return [None for _ in wanted]
+    needs = (max(1, -int(-(q * n) // 1)) for q in wanted)
+    return [float(bucket_edges(order[bisect_left(seen, need)])[1] - 1) for need in needs]

@@ -116,19 +116,18 @@ class TrialSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, every field."""
-        raw = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        raw = {name: getattr(self, name) for name in _FIELDS}
         raw["rules"] = None if self.rules is None else self.rules.to_dict()
         return raw
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
         """Inverse of `to_dict`; raises ValueError, KeyError or TypeError on anything else."""
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(raw) - set(fields)):
+        if unknown := sorted(raw.keys() - _FIELDS.keys()):
             raise ValueError(f"unknown field {unknown[0]!r}")
         values: dict[str, Any] = {}
         for name, value in raw.items():
-            default = fields[name].default
+            default = _FIELDS[name]
             if name in _ENUMS:
                 optional = name in {"path", "handler"} and value is None
                 values[name] = None if optional else _ENUMS[name](value)
@@ -150,7 +149,7 @@ class TrialSpec:
     @cached_property
     def case_id(self) -> str:
         """What repeats have in common: the id of the spec without ``repeat`` and ``seed``."""
-        return digest(dataclasses.replace(self, repeat=0, seed=0).to_dict())
+        return digest(self.to_dict() | {"repeat": 0, "seed": 0})
 
     @property
     def tasks(self) -> int:
@@ -243,6 +242,7 @@ class Trial:
         )
 
 
+_FIELDS = {f.name: f.default for f in dataclasses.fields(TrialSpec)}
 _ENUMS: dict[str, type[Coded]] = {
     "path": Path,
     "handler": Handler,

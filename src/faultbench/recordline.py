@@ -12,6 +12,7 @@ import zlib
 from typing import Any
 
 MAX_DEPTH = 32
+_NESTING = frozenset((dict, list))
 _TAIL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 _TAIL_LENGTH = len(b',"crc32":"00000000"}')
 
@@ -55,7 +56,10 @@ def _check_depth(value: Any, left: int = MAX_DEPTH) -> None:
     if not left:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
     items = value.values() if isinstance(value, dict) else value
-    if dict in (types := set(map(type, items))) or list in types:
-        for item in items:
-            if isinstance(item, dict | list):
+    if _NESTING.isdisjoint(map(type, items)):
+        return
+    for item in items:
+        if type(item) in _NESTING:
+            inner = item.values() if type(item) is dict else item
+            if left == 1 or not _NESTING.isdisjoint(map(type, inner)):
                 _check_depth(item, left - 1)

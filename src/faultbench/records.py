@@ -59,27 +59,28 @@ class Header:
 
 @dataclass
 class Results:
-    """A file's contents; of several records of one trial the last counts (``--retry-failed``).
-
-    `notes` are for the user: a torn last line that was dropped.
-    """
+    """A file's contents; of several records of one trial the last counts (``--retry-failed``)."""
 
     path: str
     header: Header
     trials: list[Trial]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # for the user: a torn last line
     end: int = 0  # bytes that hold whole lines
 
 
 def read(path: str | FilePath) -> Results:
-    """Read a results file.
+    """Read a results file; a torn last line is dropped and noted.
 
-    Raises `DataError` naming file, line and offset for anything but a torn last line, which is
-    dropped and noted; for files of a newer schema, of other programs, or too large to be ours.
+    `DataError` names file, line and offset of anything else that is not a record of ours.
     """
+    return read_each(path, lambda trial: trial)
+
+
+def read_each(path: str | FilePath, keep: Callable[[Trial], Trial | None]) -> Results:
+    """Read a results file as `read` does, but hold of each trial only what `keep` returns."""
     try:
         with FilePath(path).open("rb") as stream:
-            return _read(str(path), stream.fileno())
+            return _read(str(path), stream.fileno(), keep)
     except OSError as error:
         raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
@@ -99,7 +100,7 @@ def _lines(path: str, data: bytes) -> Iterator[tuple[int, int, bytes]]:
         offset = end + 1
 
 
-def _read(path: str, fd: int) -> Results:
+def _read(path: str, fd: int, keep: Callable[[Trial], Trial | None]) -> Results:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: not a regular file")
@@ -109,7 +110,7 @@ def _read(path: str, fd: int) -> Results:
     header: Header | None = None
     results = Results(path, Header(""), [])
     version = SCHEMA
-    trials: dict[str, Trial] = {}
+    trials: dict[str, Trial | None] = {}
     for number, offset, line in _lines(path, data):
         if offset < 0:
             if header is not None:
@@ -124,7 +125,7 @@ def _read(path: str, fd: int) -> Results:
                 header = _header(_migrate(version, "header", raw))
             else:
                 trial = _trial(_migrate(version, "trial", raw))
-                trials[trial.trial_id] = trial
+                trials[trial.trial_id] = keep(trial)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if header is None:
                 raise DataError(
@@ -137,7 +138,7 @@ def _read(path: str, fd: int) -> Results:
     if header is None:
         raise DataError(f"{path}: not a faultbench results file (it has no whole first line)")
     results.header = header
-    results.trials.extend(trials.values())
+    results.trials.extend(trial for trial in trials.values() if trial is not None)
     return results
 
 
@@ -227,7 +228,7 @@ class Writer:
             raise OutputError(f"{path}: cannot write results: {_reason(error)}") from None
         try:
             writer._lock()
-            results = _read(str(path), writer._fd)
+            results = _read(str(path), writer._fd, lambda trial: trial)
             if results.notes:
                 os.ftruncate(writer._fd, results.end)
         except OSError as error:

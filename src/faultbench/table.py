@@ -171,12 +171,19 @@ def _mapped(trial: Trial) -> int | None:
 
 def frame(trials: Iterable[Trial]) -> pd.DataFrame:
     """Return the table of `trials`: `COLUMNS`, then `MORE`; integers are nullable Int64."""
+    return of_rows(row(trial) for trial in trials)
+
+
+def of_rows(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return the table of what `row` gave."""
     import pandas as pd  # noqa: PLC0415 - a sweep's own table needs rows only
 
-    rows = [row(trial) for trial in trials]
+    found: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, *MORE)}
+    for values_of in rows:  # a row is let go of as soon as its values stand in their columns
+        for name, values in found.items():
+            values.append(values_of[name])
     columns: dict[str, Any] = {}
-    for name in [*COLUMNS, *MORE]:
-        values = [r[name] for r in rows]
+    for name, values in found.items():
         dtype = "Int64" if name in _INTEGERS else "float64" if name in _FLOATS else object
         columns[name] = (
             pd.array(values, dtype="Int64") if dtype == "Int64" else pd.Series(values, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Two files measured apart: claims on A/A data, coverage, power, and what a busy host takes away."""
+"""Two files measured apart: claims on A/A data, coverage, power, and what a busy host takes."""
 
 import numpy as np
 import pandas as pd

@@ -221,3 +221,21 @@ def test_drift_within_a_file_widens_the_floor_of_files_measured_apart():
         drifting.loc[late, column] *= 1.3
     calm = c.files(steady, other).table["noise_floor_pct"].max()
     assert c.files(drifting, other).table["noise_floor_pct"].min() > 20 > calm
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_trial_without_a_fault_is_said_and_is_in_no_ratio():
+    df = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), threads=(1,), repeats=7)
+    idle = (df["path"] == "retry") & (df["repeat"] == 2)
+    df.loc[idle, ["faults_per_s", "faults_per_cpu_s", "faults", "worker_faults_min"]] = 0
+    got = c.by_column(df, "path")
+    one = got.table.iloc[0]
+    assert one["hmean_a"] == 0
+    assert one["delta_hmean_pct"] != one["delta_hmean_pct"]  # 0 has no change in per cent
+    assert one["mean_a"] < 1.05 * one["median_a"] * 6 / 7
+    assert (one["n_a"], one["n_b"]) == (7, 7)
+    assert one["verdict"] == FASTER  # six pairs are left
+    assert any("1 trial(s) without a single fault" in note for note in got.notes)
+    again = c.files(df[df["path"] == "retry"], df[df["path"] == "retry"]).table.iloc[0]
+    assert again["ratio"] == 1
+    assert np.isfinite([again["ci_low_pct"], again["ci_high_pct"]]).all()

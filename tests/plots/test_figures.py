@@ -250,3 +250,28 @@ def test_ledger_and_lines_are_drawn(tmp_path, drawn):
     assert NEVER_RELEASED in words(drawn[0])
     assert "SIMULATED: model of M" in words(drawn[1])
     assert "must not claim" in words(drawn[2])
+
+
+def test_only_the_simulated_rows_of_mixed_counters_are_hatched(tmp_path, drawn):
+    both = pd.concat([sweep(handlers=("ext4",), writers=(0,)), virtual()], ignore_index=True)
+    counters.draw(both, tmp_path / "x", Context(models=MODEL))
+    ax = drawn[0].axes[0]
+    assert ax.patch.get_hatch() is None
+    spans = [p for p in ax.patches if p.get_hatch() == "//"]
+    titles = {t.get_text(): t.xy[1] for t in ax.texts if "·" in t.get_text()}
+    assert {n for n in titles if "SIMULATED" in n}
+    for name, y in titles.items():
+        inside = any(p.get_y() <= y <= p.get_y() + p.get_height() for p in spans)
+        assert inside == ("SIMULATED" in name)
+
+
+def test_latency_of_two_machines_is_each_at_its_most_workers(tmp_path, drawn):
+    measured = latencies()
+    simulated = latencies().assign(machine="virtual:epyc", threads=64)
+    both = pd.concat([measured, simulated], ignore_index=True)
+    latency.draw(both, tmp_path / "x", Context(models=MODEL))
+    shown = words(drawn[0])
+    assert "threads" in shown
+    assert "SIMULATED" in shown
+    assert "each machine's most workers" in shown
+    assert_inside(drawn[0])

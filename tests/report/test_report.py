@@ -165,6 +165,19 @@ def test_page_is_self_contained_and_well_formed(default, tmp_path):
     assert 'name="viewport"' in text
 
 
+def test_what_scrolls_says_so_on_a_narrow_screen(default, tmp_path):
+    figure = tmp_path / "report-scalability.svg"
+    figure.write_text("<svg/>")
+    made = Page(page.render(default, [figure]))
+    scrolled = [i for i, (_, a) in enumerate(made.tags) if "scroll" in a.get("class", "")]
+    assert len(scrolled) > 3
+    for i in scrolled:
+        before = made.tags[i - 1][1]
+        assert before.get("class") == "hint"
+        assert made.tags[i][1]["tabindex"] == "0"
+    assert "@media (max-width:48rem){.hint{display:block}}" in " ".join(page.CSS.split())
+
+
 def test_hostile_names_stay_text():
     trials = list(sweep_trials(kernel=EVIL, machine=f"virtual:{EVIL}"))
     said = gathered(
@@ -197,6 +210,13 @@ def test_ledger_parts_and_residual_add_up(default):
     for entry in default.ledgers:
         parts = sum(p.ns for p in entry.parts) + entry.residual
         assert parts == pytest.approx(entry.total.ns)
+
+
+def test_a_worker_without_a_fault_is_a_disturbance():
+    trials = list(sweep_trials(threads=(2,), writers=(0,)))
+    trials[3].worker["faults"][1] = 0
+    said = dict(gathered(trials).disturbances)
+    assert said["a worker without a single fault"] == f"1 of {len(trials)} trials"
 
 
 def test_disturbances_are_counted(default):

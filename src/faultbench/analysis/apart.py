@@ -27,9 +27,11 @@ def judged(
     return _contradicted(table, sides, columns, notes) if metric == WALL else table
 
 
-def _by_case(side: pd.DataFrame, columns: Sequence[str], values: Array) -> "pd.Series[float]":
+def _by_case(
+    side: pd.DataFrame, columns: Sequence[str], values: Array, how: str
+) -> "pd.Series[float]":
     named = side[list(columns)].astype(str).assign(_value=values)
-    return named.groupby(list(columns))["_value"].agg("median" if values.dtype == float else "mean")
+    return named.groupby(list(columns))["_value"].agg(how)
 
 
 def _disturbed(
@@ -42,7 +44,7 @@ def _disturbed(
     """
     index = pd.MultiIndex.from_frame(table[list(columns)].astype(str))
     shares = [
-        _by_case(side, columns, flagged(side["flags"], DISTURBED).to_numpy(dtype=bool))
+        _by_case(side, columns, np.asarray(flagged(side["flags"], DISTURBED), dtype=float), "mean")
         .reindex(index)
         .to_numpy(dtype=float)
         for side in sides
@@ -67,7 +69,9 @@ def _contradicted(
 ) -> pd.DataFrame:
     """Take the verdict from cases whose CPU time says the opposite: the host was busier once."""
     medians = [
-        _by_case(side, columns, pd.to_numeric(side[CPU], errors="coerce").to_numpy(dtype=float))
+        _by_case(
+            side, columns, pd.to_numeric(side[CPU], errors="coerce").to_numpy(dtype=float), "median"
+        )
         for side in sides
     ]
     index = pd.MultiIndex.from_frame(table[list(columns)].astype(str))

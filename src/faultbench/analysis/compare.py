@@ -179,8 +179,7 @@ def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
 
 
 def _percent(a: Array, b: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 100 * (b / a - 1)
+    return 100 * (b / np.where(a > 0, a, np.nan) - 1)  # of nothing there is no percentage
 
 
 def _blind(table: pd.DataFrame, df: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

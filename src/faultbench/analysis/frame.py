@@ -67,6 +67,11 @@ def checked(df: pd.DataFrame, metric: str = WALL) -> tuple[pd.DataFrame, list[st
     if bad_rate.any():
         notes.append(f"{int(bad_rate.sum())} trial(s) without a valid {metric} left out")
     kept = df[~bad_status & ~bad_rate].copy()
+    if idle := int((rates[kept.index] == 0).sum()):
+        notes.append(
+            f"{idle} trial(s) without a single fault count as 0 in medians and means (the harmonic "
+            "mean of their case is 0) and are in no ratio"
+        )
     kept[metric] = rates[kept.index]
     if kept.empty:
         raise DataError(f"no trial has a usable {metric}: {'; '.join(notes)}")

@@ -24,6 +24,7 @@ Array = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 MIN_REPEATS = 6
 RESAMPLES = 2999
+BATCH = 250_000  # samples resampled at once: what stays in a cache
 SEED = 20230818  # the day of the patch; fixed, so that the same records give the same intervals
 
 FASTER, SLOWER = "faster", "slower"
@@ -66,14 +67,22 @@ def _by_count(matrix: Array) -> list[tuple[npt.NDArray[np.intp], Array]]:
     ]
 
 
+def _median(samples: Array, axis: int = -1) -> Array:
+    """Return what numpy.median does, without its care for NaN: twice as fast on short rows."""
+    ordered = np.sort(samples, axis=axis)
+    n = ordered.shape[axis]
+    high = np.take(ordered, n // 2, axis=axis)
+    return np.asarray(high if n % 2 else 0.5 * (np.take(ordered, n // 2 - 1, axis=axis) + high))
+
+
 def _median_interval(samples: Array, confidence: float) -> tuple[Array, Array]:
     result = stats.bootstrap(
         (samples,),
-        np.median,
+        _median,
         axis=-1,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, 4_000_000 // max(1, samples.size)),
+        batch=max(1, BATCH // max(1, samples.size)),
         confidence_level=expanded_level(samples.shape[1], confidence),
         method="percentile",
         rng=np.random.default_rng(SEED),
@@ -119,7 +128,7 @@ def paired_ratios(a: Array, b: Array, confidence: float = CONFIDENCE) -> Ratios:
 
 
 def _log_median_difference(a: Array, b: Array, axis: int = -1) -> Any:
-    return np.log(np.median(b, axis=axis)) - np.log(np.median(a, axis=axis))
+    return np.log(_median(b, axis=axis)) - np.log(_median(a, axis=axis))
 
 
 def unpaired_ratios(a: Array, b: Array, confidence: float = CONFIDENCE) -> Ratios:
@@ -143,7 +152,7 @@ def unpaired_ratios(a: Array, b: Array, confidence: float = CONFIDENCE) -> Ratio
                 axis=-1,
                 vectorized=True,
                 n_resamples=RESAMPLES,
-                batch=max(1, 2_000_000 // (x.size + y.size)),
+                batch=max(1, BATCH // (x.size + y.size)),
                 confidence_level=expanded_level(min(x.shape[1], y.shape[1]), confidence),
                 method="percentile",
                 rng=np.random.default_rng(SEED),

@@ -1,7 +1,11 @@
 """What the commands that read results share: loading, host facts, model notes, safe text."""
 
+import dataclasses
+import gc
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +15,7 @@ from faultbench.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from faultbench.model import Trial
     from faultbench.plots.facets import Context
     from faultbench.records import Results
 
@@ -30,16 +35,59 @@ class Loaded:
         return self.results.header.host
 
 
-def load(path: Path) -> Loaded:
-    """Read a results file; notes about it go to stderr."""
+def load(path: Path, *, trials: bool = True) -> Loaded:
+    """Read a results file; notes about it go to stderr.
+
+    Kept are the table and, with ``trials``, what figures and ledgers need of each trial beyond it:
+    the rest takes more memory than all else.
+    """
     from faultbench import records, table
 
-    results = records.read(path)
-    for note in results.notes:
-        say(note)
-    if not results.trials:
-        raise DataError(f"{path}: holds no finished trial; go on with `faultbench sweep --resume`")
-    return Loaded(results, table.frame(results.trials))
+    rows: dict[str, dict[str, Any]] = {}
+
+    def keep(trial: "Trial") -> "Trial | None":
+        rows[trial.trial_id] = table.row(trial)  # of several records the last counts
+        return _slim(trial) if trials else None
+
+    with _uncollected():
+        results = records.read_each(path, keep)
+        df = table.of_rows(rows.values())
+        rows.clear()
+        for note in results.notes:
+            say(note)
+        if df.empty:
+            raise DataError(
+                f"{path}: holds no finished trial; go on with `faultbench sweep --resume`"
+            )
+        return Loaded(results, df)
+
+
+def _slim(trial: "Trial") -> "Trial":
+    """Return spec, status, outcome histograms, steps and lines of a trial, and its two totals."""
+    return dataclasses.replace(
+        trial,
+        worker={
+            name: trial.worker[name] for name in ("faults", "window_ns") if name in trial.worker
+        },
+        latency={
+            outcome: {sys.intern(bucket): count for bucket, count in histogram.items()}
+            for outcome, histogram in trial.latency.items()
+        },
+        writer={},
+        writer_wait={},
+        host={},
+    )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage meanwhile, nor look at what was read ever again: there is none in it."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def say(text: str) -> None:

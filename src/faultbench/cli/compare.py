@@ -65,7 +65,7 @@ def compare(
         )
     if pair and by is None:
         raise UsageError("--pair needs --by")
-    loaded = [load(path) for path in files]
+    loaded = [load(path, trials=False) for path in files]
     if len(loaded) == 2:
         _same_host(loaded[0], loaded[1], files, force=force)
     done: dict[str, Comparison] = {}

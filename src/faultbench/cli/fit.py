@@ -75,7 +75,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     from faultbench.errors import DataError
     from faultbench.plots.facets import SHARES, spread
 
-    loaded = load(file)
+    loaded = load(file, trials=False)
     kept, notes = checked(loaded.df, metric)
     crowded = has_flag(kept["flags"], "oversubscribed")
     if crowded.any():

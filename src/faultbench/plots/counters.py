@@ -78,6 +78,7 @@ def _page(
         ticks: list[float] = []
         words: list[str] = []
         for facet, mine in bars:
+            top = at - 0.15
             for ax in axes:
                 ax.axhline(at - 0.15, color=style.GRID, linewidth=0.8)
             title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
@@ -92,10 +93,10 @@ def _page(
                 words.append(f"{name}, {label('threads', threads)}")
                 _bar(axes, at, name, events)
             at += 1.25
+            if facet.virtual:
+                for ax in axes:
+                    style.simulated_rows(ax, top, at - 0.15)
         _finish(axes, at, ticks, words)
-        if any(facet.virtual for facet, _ in bars):
-            for ax in axes:
-                style.simulated(ax)
         handles = [
             Patch(facecolor=c, hatch=h, edgecolor="white", label=word)
             for _, word, c, h in style.EVENTS
@@ -143,7 +144,7 @@ def _finish(axes: Sequence[Axes], bottom: float, ticks: list[float], words: list
     axes[0].yaxis.set_major_locator(FixedLocator(ticks))
     axes[0].set_yticklabels(words)
     axes[0].yaxis.set_minor_locator(NullLocator())
-    titles = ("VMA-lock events per fault", "mmap_lock reads per fault", "parks per 1000 faults")
+    titles = ("VMA-lock events per fault", "mmap_lock reads\nper fault", "parks per\n1000 faults")
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, loc="left")
         ax.grid(visible=False, axis="y")

@@ -1,5 +1,6 @@
 """Latency quantiles by outcome of the fault (service time, closed loop)."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,14 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     """Write the figures of ``analysis.latency.by_outcome``; none if nothing was sampled."""
     if table.empty:
         return []
-    most = int(table["threads"].astype(int).max())
-    table = spread(table[table["threads"].astype(int).isin([1, most])])
-    table = table[table["threads"].astype(int) == most]
+    table = table.assign(threads=table["threads"].astype(int))
+    most = table.groupby("machine")["threads"].max()
+    table = spread(
+        table[(table["threads"] == 1) | (table["threads"] == table["machine"].map(most))]
+    )
+    table = table[table["threads"] == table["machine"].map(most)]
+    counts = sorted({int(n) for n in most})
+    shown = label("threads", counts[0]) if len(counts) == 1 else "each machine's most workers"
     panels = list(facets(table, "path"))[: context.most_panels]
     values = table[list(QUANTILES)].astype(float)
     limits = (float(values.min().min()) / 1.5, float(values.max().max()) * 1.5)
@@ -50,7 +56,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
             for ax in axes[::columns][:rows]:
                 ax.set_ylabel("latency of one fault")
             foot = [
-                f"{subject(table)}, {label('threads', most)}. Service time of sampled faults, "
+                f"{subject(table)}, {shown}. Service time of sampled faults, "
                 "repeats merged; one line per path and outcome, pale below 1 % of the samples. A "
                 "closed loop: a stalled worker sends no faults, so the tail is a lower bound. The "
                 "last 1 % is the scheduler's as much as the lock's.",
@@ -109,7 +115,7 @@ def _panel(ax: Axes, facet: Facet, limits: tuple[float, float]) -> None:
     ax.xaxis.set_major_locator(FixedLocator([float(v) for v in x]))
     ax.set_xticklabels(list(SHOWN.values()))
     title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
-    ax.set_title(title, loc="left")
+    ax.set_title("\n".join(textwrap.wrap(title, 40)), loc="left")
     if facet.virtual:
         style.simulated(ax)
 

@@ -226,6 +226,13 @@ def simulated(ax: Axes) -> None:
     ax.patch.set_linewidth(0.0)
 
 
+def simulated_rows(ax: Axes, top: float, bottom: float) -> None:
+    """Hatch the rows of a panel that come from a simulated machine, beside measured ones."""
+    ax.axhspan(
+        top, bottom, facecolor="none", edgecolor="#e2e2e2", hatch="//", linewidth=0, zorder=0
+    )
+
+
 def caption(made: Figure, title: str, lines: Sequence[str], handles: Sequence[Artist] = ()) -> None:
     """Title the figure, put its legend under the title and what a reader must know at its foot."""
     width = max(40, int(made.get_figwidth() * 15.5))

@@ -188,6 +188,9 @@ def _disturbances(df: pd.DataFrame, host: Mapping[str, Any]) -> list[tuple[str, 
     ]
     bad = df.loc[df["status"] != "ok", "status"].value_counts()
     found += [(f"status {word}", f"{count} of {len(df)} trials") for word, count in bad.items()]
+    least = pd.to_numeric(df["worker_faults_min"], errors="coerce")
+    if idle := int((least == 0).sum()):
+        found.append(("a worker without a single fault", f"{idle} of {len(df)} trials"))
     for key, text in (
         ("hypervisor", "the host is a virtual machine"),
         ("load1", "load average before the sweep"),

@@ -14,6 +14,8 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
+# Shown where the screen is narrower than what it stands above (`style.CSS`).
+HINT = '<p class="hint" aria-hidden="true">⟷ wider than the screen: swipe sideways</p>'
 ALTS = {
     "scalability": "Faults per second and the ratio of the paths over the number of workers",
     "counters": "VMA-lock events, mmap_lock reads and parks per fault",
@@ -111,7 +113,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, verdict: b
         made.append(f"<tr{marks}>{cells}</tr>")
     body = "\n".join(made)
     return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f'{HINT}<div class="scroll table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
 
@@ -121,6 +123,6 @@ def _figure(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     alt = next((text for name, text in ALTS.items() if f"-{name}" in path.stem), "Figure")
     return (
-        f'<figure class="scroll" tabindex="0"><img alt="{escape(alt)}" '
-        f'src="data:{kind};base64,{data}"></figure>'
+        f'<figure>{HINT}<div class="scroll" tabindex="0" role="region" aria-label="{escape(alt)}">'
+        f'<img alt="{escape(alt)}" src="data:{kind};base64,{data}"></div></figure>'
     )

@@ -2,9 +2,9 @@
 
 CSS = """
 :root{--bg:#fff;--ink:#1a1a1a;--muted:#5c5c5c;--line:#d9d9d9;--card:#f5f6f8;--good:#0a5ea8;
---bad:#a3340b;--measured:#0a5ea8;--simulated:#6b2c6f;--counted:#1f6b3a}
+--bad:#a3340b;--shade:rgba(0,0,0,.3);--measured:#0a5ea8;--simulated:#6b2c6f;--counted:#1f6b3a}
 @media (prefers-color-scheme:dark){:root{--bg:#15171a;--ink:#e8e8e8;--muted:#a5a8ad;--line:#3a3e44;
---card:#1e2125;--good:#7ab8f5;--bad:#ff9d75;--measured:#2f7fc9;--simulated:#9a5aa0;
+--card:#1e2125;--good:#7ab8f5;--bad:#ff9d75;--shade:rgba(255,255,255,.35);--measured:#2f7fc9;--simulated:#9a5aa0;
 --counted:#3d8f5a}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
@@ -22,6 +22,12 @@ padding:.15rem .6rem;font-weight:600;font-size:.9rem;margin:0 .3rem .3rem 0}
 .badge.simulated{background:repeating-linear-gradient(45deg,var(--simulated) 0 10px,#552259 10px
 20px)} .badge.counted{background:var(--counted)}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
+.scroll.table{background:linear-gradient(90deg,var(--bg) 40%,transparent) 0 0/2.5rem 100% local
+no-repeat,linear-gradient(270deg,var(--bg) 40%,transparent) 100% 0/2.5rem 100% local no-repeat,
+linear-gradient(90deg,var(--shade),transparent) 0 0/.9rem 100% scroll no-repeat,
+linear-gradient(270deg,var(--shade),transparent) 100% 0/.9rem 100% scroll no-repeat}
+.hint{display:none;margin:.4rem 0 .2rem;color:var(--muted);font-size:.8rem}
+figure .hint{color:#5c5c5c}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums;margin:.4rem 0}
 th,td{padding:.32rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid
 var(--line)} th[scope=row],thead th:first-child,td:last-child,thead th:last-child{text-align:left}
@@ -36,7 +42,9 @@ solid var(--line);border-radius:.4rem;padding:.8rem; overflow-x:auto;font-size:.
 summary{cursor:pointer;color:var(--muted)}
 footer{margin-top:3rem;color:var(--muted);font-size:.85rem} @media
 (max-width:40rem){main{padding:1rem .8rem 2rem}h1{font-size:1.35rem}
-.answer{font-size:1.02rem}figure{padding:.2rem}} @media
-print{body{font-size:11pt}main{max-width:none;padding:0}.scroll{overflow:visible}
+.answer{font-size:1.02rem}figure{padding:.2rem}figure img{width:52rem;max-width:none}
+td:last-child{min-width:0;white-space:nowrap}} @media
+(max-width:48rem){.hint{display:block}} @media
+print{body{font-size:11pt}main{max-width:none;padding:0}.scroll{overflow:visible}.hint{display:none}
 figure,tr{break-inside:avoid}figure img{min-width:0}details>*{display:block}}
 """
