@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faultbench.lab import check, driver, packages, run, sequence
+from faultbench.lab import check, driver, instructions, packages, picture, run, sequence
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 HERE = Path(__file__).parent
@@ -49,6 +49,14 @@ def test_the_model_equals_the_kernels():
 def test_the_order_of_lock_operations_is_the_kernels():
     text, same = sequence.report(recorded=False, say=silent, offline=True)
     assert same, text
+
+
+def test_instructions_per_fault_are_those_recorded():
+    """Within 3 %: another point release may move them."""
+    found = {(m.handler, m.access, m.path): m for m in instructions.run(silent, offline=True)}
+    for known in picture.load_instructions():
+        now = found[known.handler, known.access, known.path]
+        assert now.instructions == pytest.approx(known.instructions, rel=0.03), known
 
 
 def test_a_leak_of_the_vma_lock_is_reported():

@@ -96,8 +96,8 @@ cdef inline void filemap_invalidate_unlock_shared(fb_worker *w, inode *node) noe
 cdef inline void xfs_iflags_test(fb_worker *w, inode *node) noexcept nogil:
     """XFS_IREMAPPING, asked by a write fault under invalidate_lock: is a reflink remap in progress? Here, never.
 
-    Since 6.7 (14a537983b22), for writes only since 6.11 (4e82fa11fbbc). Stable 6.1 and 6.6 (from 6.6.17 on) have it too,
-    as 6.7 had it: for reads as well. The modelled v6.6 is the release.
+    Since 6.7 (14a537983b22), for writes only since 6.11 (4e82fa11fbbc). Stable 6.1 and 6.6 (from 6.6.17 on) have it
+    too, as 6.7 had it: for reads as well. The modelled v6.6 is the release.
     """
     spin_lock(w, LOCK_I_FLAGS_LOCK, &node.i_flags_lock)
     fb_at(w, STEP_XFS_IFLAGS_TEST, node)

@@ -104,9 +104,17 @@ static inline void fb_pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-/* A write that changes nothing: the file may be somebody's data. One instruction, so that it faults once, as a write. */
-static inline void fb_write(volatile char *p)
+/*
+ * A write that changes nothing: the file may be somebody's data. One locked instruction, so that a CPU faults once, as
+ * a write. QEMU with one CPU (icount) does not lock: it loads, then stores, which are two faults where a read maps
+ * read-only. There, on files of the guest's own, `store` writes a byte.
+ */
+static inline void fb_write(volatile char *p, int store)
 {
+	if (store) {
+		*p = 1;
+		return;
+	}
 #if defined(__x86_64__)
 	__asm__ __volatile__("lock; orb $0, %0" : "+m"(*p) : : "cc");
 #else
@@ -114,12 +122,12 @@ static inline void fb_write(volatile char *p)
 #endif
 }
 
-static inline void fb_touch(volatile char *p, int access)
+static inline void fb_touch(volatile char *p, int access, int store)
 {
 	if (access != FB_WRITE)
 		(void)*p;
 	if (access != FB_READ)
-		fb_write(p);
+		fb_write(p, store);
 }
 
 struct fb_place {		/* one worker's view */
@@ -151,7 +159,7 @@ static inline int fb_run_pass(struct fb_place *at, struct fb_pass *p, uint64_t l
 			      const struct fb_counters *counters)
 {
 	const uint64_t step = at->spec->step, per = at->spec->access == FB_WP ? 2 : 1;
-	const int access = at->spec->access;
+	const int access = at->spec->access, store = at->spec->store;
 	bool done = false;
 	int rc = 0;
 
@@ -172,7 +180,7 @@ static inline int fb_run_pass(struct fb_place *at, struct fb_pass *p, uint64_t l
 				done = true;
 				break;
 			}
-			fb_touch(next, access);
+			fb_touch(next, access, store);
 			touches += per;
 		}
 		p->end_ns = fb_clock(CLOCK_MONOTONIC);
@@ -211,7 +219,7 @@ static inline int fb_probe(struct fb_place *at)
 	fb_usage(&before);
 	fb_usage(&before);
 	for (uint64_t o = 0; o < bytes; o += 4096)
-		fb_touch(at->base + o, at->spec->access == FB_READ ? FB_READ : FB_WRITE);
+		fb_touch(at->base + o, at->spec->access == FB_READ ? FB_READ : FB_WRITE, at->spec->store);
 	fb_usage(&after);
 	at->out->probe_bytes = bytes;
 	at->out->probe_faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt;

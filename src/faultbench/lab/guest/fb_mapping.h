@@ -35,6 +35,7 @@ struct fb_spec {
 	int access, writer_op;
 	int map_private, sync, advice;
 	int read_only;		/* map without PROT_WRITE: a file we may not write */
+	int store;		/* write touches change the byte: never on a user's file */
 	char *existing;		/* fault this memory of ours (vdso, userfaultfd) and map nothing; one address space */
 	int no_fixed;		/* an arena looks at what is mapped there: unmap first */
 	int fsync_fd;
