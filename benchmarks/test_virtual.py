@@ -2,8 +2,8 @@
 
 Targets: 20 million at 64 virtual CPUs, 8 million at 1024, under 1 GB. The timer is this process's
 CPU time. ``extra_info`` has the rate and the peak memory. Where the time goes: an inline hit takes
-2 to 3 ns; a miss two entries of the event queue, a fiber switch and the bookkeeping of the line, 60
-to 100 ns; at 1024 CPUs host cache misses on the lines' state come on top.
+2 to 3 ns; a miss one or two entries of the event queue, a fiber switch and the bookkeeping of the
+line, 60 to 80 ns; at 1024 CPUs host cache misses on the lines' state come on top.
 """
 
 import resource

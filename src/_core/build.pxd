@@ -60,6 +60,8 @@ cdef inline int make_arena(trial_state *s) except -1:
     fb_rwsem_init(&t.sb.l_cilp)
     label(s, t.sb, sizeof(super_block), b"super_block", -1, b"")
     label(s, &t.sb.s_writers, sizeof(fb_percpu_rwsem), b"super_block", -1, b"s_writers")
+    label(s, &t.sb.l_cilp, 64, b"xfs_cil", -1, b"xc_ctx_lock")
+    label(s, &t.sb.dax_srcu, 64, b"dax", -1, b"dax_srcu")
     label(s, &t.sb.s_journal, 64, b"journal", -1, b"j_state_lock")
     label(s, &t.sb.s_journal.t_updates, 64, b"transaction", -1, b"t_updates")
     label(s, &t.sb.s_journal.j_wait_updates, 64, b"journal", -1, b"j_wait_updates")

@@ -182,4 +182,5 @@ cdef inline int make_cache(trial_state *s, uint32_t which, uint64_t size, size_t
     c.size = size
     c.count = count
     label(s, c.depot, sizeof(fb_depot), kind, -1, b"depot")
+    label(s, c.index, 4 * <size_t>count, kind, -1, b"depot")
     return label(s, c.base, size * count, kind, -1, b"")

@@ -11,11 +11,12 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.machine.simapi cimport (
     FBV_STEPS, fbv_configure, fbv_cpu_report, fbv_figure_names, fbv_line_report, fbv_log_record, fbv_machine,
     fbv_release, fbv_report_cpu, fbv_report_lines, fbv_report_log, fbv_report_steps)
-from _core.sync.arena cimport fb_arena, fb_arena_find, fb_arena_label
+from _core.sync.arena cimport fb_arena
 
 from _core.trial cimport fb_step_names, make_constants, make_latency_edges, run_trial_reported
 
 include "machine/patterns.pxi"
+include "machine/names.pxi"
 
 LOG_TYPES = ("step", "load", "store", "rmw", "prefetchw", "arrive", "park", "unpark", "wake")
 
@@ -45,6 +46,7 @@ cdef bint _logging = False
 cdef uint32_t _top_lines = 0
 cdef uint32_t _workers = 0
 cdef uint32_t _tasks = 0
+cdef uint64_t _lock_size = 40
 
 
 cdef _configure(dict machine, uint64_t seed, uint64_t log_max):
@@ -63,33 +65,6 @@ cdef _configure(dict machine, uint64_t seed, uint64_t log_max):
     fbv_configure(&m, seed, log_max)
 
 
-cdef list _labels(fb_arena *a, uint64_t offset):
-    """Names of what lies in a line, in order, as (kind, index, field)."""
-    cdef const fb_arena_label *label
-    cdef uint32_t word
-    cdef bytes kind, field
-    cdef list found = []
-    cdef tuple name  # undeclared, Cython 3.1 searches for its type for ever
-    for word in range(8):
-        label = fb_arena_find(a, offset + 8 * word)
-        if label == NULL:
-            continue
-        kind = label.kind
-        field = label.field
-        name = (kind.decode(), label.index, field.decode())
-        if name not in found:
-            found.append(name)
-    return found
-
-
-def _name(labels: list) -> str:
-    """``mm_struct 0 mmap_lock.owner + mm_lock_seq``: fields of one object share its name."""
-    fields = {}
-    for kind, index, field in labels:
-        fields.setdefault(kind if index < 0 else f"{kind} {index}", []).append(field)
-    return " + ".join([f"{thing} {' + '.join(filter(None, names))}".rstrip() for thing, names in fields.items()])
-
-
 cdef list _lines(fb_arena *a, uint32_t top):
     """The hottest lines by time waited for, then the sum of the others."""
     cdef size_t nr = fbv_report_lines(NULL, 0), i
@@ -106,7 +81,7 @@ cdef list _lines(fb_arena *a, uint32_t top):
     rows.sort(key=_hottest_first)
     out = []
     for row in rows[:top]:
-        out.append(_line(_name(_labels(a, row[5])), row[5], row))
+        out.append(_line(_name(_labels(a, row[5], _lock_size)), row[5], row))
     if len(rows) > top:
         rest = [sum(column) for column in zip(*rows[top:])]
         out.append(_line(f"{len(rows) - top} other lines", -1, rest))
@@ -140,7 +115,7 @@ cdef list _log(fb_arena *a):
     names = {0: ""}
     for i in range(nr):
         if r[i].obj not in names:
-            names[r[i].obj] = _name(_labels(a, (r[i].obj - 1) & ~<uint64_t>63))
+            names[r[i].obj] = _name(_labels(a, (r[i].obj - 1) & ~<uint64_t>63, _lock_size))
         out.append([r[i].ps, r[i].cpu, LOG_TYPES[r[i].type], r[i].what, names[r[i].obj], r[i].wait])
     out.sort(key=lambda e: e[0])
     return out
@@ -210,7 +185,7 @@ def run_trial(spec: dict) -> dict:
     Beside the fields of every machine: ``machine`` (FIGURES by name, ps), ``lines`` (how many of the hottest lines to
     report), ``log`` (how many records to keep). Raises OSError: EDEADLK when every task waits for ever.
     """
-    global _busy, _tasks, _workers, _top_lines, _logging
+    global _busy, _tasks, _workers, _top_lines, _logging, _lock_size
     if _busy:
         raise RuntimeError("one simulation per process at a time")
     _busy = True
@@ -221,6 +196,7 @@ def run_trial(spec: dict) -> dict:
         _tasks = _workers + spec.get("writers", 0)
         _top_lines = spec.get("lines", 0)
         _logging = spec.get("log", 0) > 0
+        _lock_size = 64 if spec["vma_lock"] == CONSTANTS["VMA_LOCK_ALIGNED"] else 40
         out = run_trial_reported(spec, _report_trial, <void *>extra)
         out.update(extra)
         return out
