@@ -104,17 +104,22 @@ cdef class Probe:
         return w.c.cleared - before
 
     def mmap(self, start: int, end: int, task: int) -> bool:
-        """Map [start, end) anonymously in the mm of a writer task; False where something is mapped at start."""
+        """Map [start, end) anonymously in the mm of a writer task.
+
+        False where something is mapped at start, or no memory is left, which `broken` says.
+        """
         cdef fb_worker *w = self._task(task)
         cdef vm_area_struct *vma
         cdef bint free
+        if task < <int>self.s.t.workers:
+            raise ValueError(f"task {task}: a worker maps nothing; writers are from {self.s.t.workers} on")
         fb_rcu_online(w.me)
         mmap_write_lock(w, w.mm)
         vma = mtree_load(w.mm, start)
         free = vma == NULL
         if free:
             vma = vm_area_alloc(w, w.mm, start, end, VM_READ | VM_WRITE)
-            vma_link(w, w.mm, vma)
+            free = vma != NULL and vma_link(w, w.mm, vma)
         mmap_write_unlock(w, w.mm)
         fb_rcu_offline(w.me)
         return bool(free)

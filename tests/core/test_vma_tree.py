@@ -148,3 +148,16 @@ def test_the_sequence_wraps(kernel: str) -> None:
         assert got["counters"]["vma_lock_success"] == 1
     assert probe.seq() < 1000
     assert probe.broken() is None
+
+
+@pytest.mark.parametrize("kernel", ["v6.6", "v6.16"])
+def test_a_full_arena_is_noted_and_nothing_is_unmapped(kernel: str) -> None:
+    """As mmap and munmap with -ENOMEM; it used to follow a NULL."""
+    probe = _single.Probe(spec(kernel, "anon", order="pte", writers=1))
+    count = 0
+    while probe.mmap(BASE + 8 * count * PAGE, BASE + (8 * count + 4) * PAGE, 1):
+        count += 1
+    assert count > 100
+    probe.munmap(BASE + PAGE, BASE + 2 * PAGE, 1)  # two splits
+    assert probe.find(BASE + PAGE) == (BASE, BASE + 4 * PAGE)
+    assert "out of objects" in (probe.broken() or "")

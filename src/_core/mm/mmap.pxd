@@ -65,7 +65,10 @@ cdef inline bint map_mapping(fb_worker *w, uint32_t m, uint64_t anon_vma) noexce
 
 
 cdef inline void do_munmap(fb_worker *w, mm_struct *mm, uint64_t start, uint64_t end, bint tables) noexcept nogil:
-    """munmap of [start, end), which lies in one VMA; the VMA is split where it goes on (§7.1)."""
+    """munmap of [start, end), which lies in one VMA; the VMA is split where it goes on (§7.1).
+
+    Without memory for a split nothing is unmapped, as in do_vmi_align_munmap(); the check is noted.
+    """
     cdef uint64_t began = fb_now()
     cdef vm_area_struct *vma
     mmap_write_lock(w, mm)    # T0
@@ -77,8 +80,11 @@ cdef inline void do_munmap(fb_worker *w, mm_struct *mm, uint64_t start, uint64_t
     note_wait(w, began)
     if fb_load_u64(&vma.vm_start, FB_RELAXED) < start:
         vma = split_vma(w, mm, vma, start)
-    if fb_load_u64(&vma.vm_end, FB_RELAXED) > end:
-        split_vma(w, mm, vma, end)
+    if vma != NULL and fb_load_u64(&vma.vm_end, FB_RELAXED) > end and split_vma(w, mm, vma, end) == NULL:
+        vma = NULL
+    if vma == NULL:
+        mmap_write_unlock(w, mm)
+        return
     vma_unlink(w, mm, vma)    # T1, T2
     mmap_write_downgrade(w, mm)    # T3
     w.c.zaps += change_range(w, mm, start, end, ZAP_CLEAR, STEP_UNMAP_VMAS)    # T4
