@@ -275,3 +275,9 @@ def test_latency_of_two_machines_is_each_at_its_most_workers(tmp_path, drawn):
     assert "SIMULATED" in shown
     assert "each machine's most workers" in shown
     assert_inside(drawn[0])
+
+
+def test_panel_titles_part_between_words_that_belong_together():
+    got = style.panel_title("threads · device-dax · vmas private · 0 writers")
+    assert got == "threads · device-dax · vmas private ·\n0 writers"
+    assert style.panel_title("ext4 · 1 writer") == "ext4 · 1 writer"

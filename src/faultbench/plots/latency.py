@@ -1,6 +1,5 @@
 """Latency quantiles by outcome of the fault (service time, closed loop)."""
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +35,14 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
         table[(table["threads"] == 1) | (table["threads"] == table["machine"].map(most))]
     )
     table = table[table["threads"] == table["machine"].map(most)]
-    counts = sorted({int(n) for n in most})
-    shown = label("threads", counts[0]) if len(counts) == 1 else "each machine's most workers"
     panels = list(facets(table, "path"))[: context.most_panels]
     values = table[list(QUANTILES)].astype(float)
     limits = (float(values.min().min()) / 1.5, float(values.max().max()) * 1.5)
     written = []
     for page, start in enumerate(range(0, len(panels), PER_PAGE)):
         chosen = panels[start : start + PER_PAGE]
+        counts = sorted({int(n) for facet in chosen for n in facet.rows["threads"]})
+        shown = label("threads", counts[0]) if len(counts) == 1 else "each machine's most workers"
         columns = min(COLUMNS, len(chosen))
         rows = -(-len(chosen) // columns)
         with style.styled():
@@ -115,7 +114,7 @@ def _panel(ax: Axes, facet: Facet, limits: tuple[float, float]) -> None:
     ax.xaxis.set_major_locator(FixedLocator([float(v) for v in x]))
     ax.set_xticklabels(list(SHOWN.values()))
     title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
-    ax.set_title("\n".join(textwrap.wrap(title, 40)), loc="left")
+    ax.set_title(style.panel_title(title), loc="left")
     if facet.virtual:
         style.simulated(ax)
 

@@ -1,6 +1,5 @@
 """The hottest cache lines of a simulated case: where its CPUs waited."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def _page(
             ax.set_xlabel("ns waited per fault")
             keep = ("handler", "path", "vmas", "threads", "writers")
             title = "SIMULATED · " + in_words({k: where[k] for k in keep})
-            ax.set_title("\n".join(textwrap.wrap(title, 52)), loc="left")
+            ax.set_title(style.panel_title(title, 52), loc="left")
             style.simulated(ax)
         for ax in axes[len(groups) :]:
             ax.remove()

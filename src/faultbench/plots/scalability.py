@@ -1,6 +1,5 @@
 """Faults/s and the ratio of two paths over workers: the figure for a cover letter."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -254,6 +253,6 @@ def ratio(
 
 def _dress(ax: Axes, facet: Facet) -> None:
     title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
-    ax.set_title("\n".join(textwrap.wrap(title, 40)), loc="left")
+    ax.set_title(style.panel_title(title), loc="left")
     if facet.virtual:
         style.simulated(ax)

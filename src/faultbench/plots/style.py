@@ -226,6 +226,13 @@ def simulated(ax: Axes) -> None:
     ax.patch.set_linewidth(0.0)
 
 
+def panel_title(text: str, width: int = 40) -> str:
+    """Return a panel's title in lines that part at ``·`` only: ``0 writers`` stays together."""
+    whole = " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" · "))
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+
+
 def simulated_rows(ax: Axes, top: float, bottom: float) -> None:
     """Hatch the rows of a panel that come from a simulated machine, beside measured ones."""
     ax.axhspan(
