@@ -1,5 +1,6 @@
 """``faultbench report``: one page that answers, to send."""
 
+import os
 import tempfile
 from enum import StrEnum
 from pathlib import Path
@@ -75,7 +76,10 @@ def _figures(loaded: "Loaded", said: "Facts", folder: Path) -> list[Path]:
         ledgers=said.ledgers,
     )
     trials = loaded.results.trials
-    return sweep_figures(loaded.df, folder / "report", trials=trials, context=context)
+    return sweep_figures(
+        loaded.df, folder / "report", trials=trials, context=context,
+        processes=len(os.sched_getaffinity(0)),
+    )  # fmt: skip
 
 
 def _left_out(loaded: "Loaded") -> str:
