@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import faultbench._virtual as virtual
 from faultbench.enums import Access, Handler, Order, Path, WriterOp
 from faultbench.rules import KERNELS
 from tests.machines.test_virtual import run, spec
@@ -75,3 +76,27 @@ def test_mmap_lock_is_on_two_lines():
     found = names(path=Path.RETRY, threads=16, faults=100)
     assert "mm_struct 0 pgtables_bytes + mmap_lock.count" in found
     assert "mm_struct 0 mmap_lock.owner + mm_lock_seq" in found
+
+
+@pytest.mark.parametrize(
+    ("line", "step", "vmas"),
+    [
+        (r"pmd_lock \d+", "insert_pfn_pmd", 8),
+        (r"journal j_state_lock", "jbd2__journal_start", 8),
+        (r"inode 0 i_es_lock", "iomap_begin", 8),
+        (r"vma_lock .*", "vma_(start|end)_read", 1),
+    ],
+)
+def test_waiting_for_a_lock_belongs_to_the_step_that_takes_it(line, step, vmas):
+    """A step is announced before its lock, or the step before it would be charged."""
+    result = run(
+        spec(handler=Handler.EXT4, threads=8, vmas=vmas, files=min(vmas, 2), faults=60), trace=True
+    )
+    taken = [
+        virtual.STEP_NAMES[what]
+        for _, _, kind, what, name, _ in result["log"]
+        if kind == "rmw" and re.fullmatch(line, name)
+    ]
+    wrong = {name for name in taken if not re.fullmatch(step, name)}
+    assert taken
+    assert wrong <= {"refill"}  # what the harness takes away between passes

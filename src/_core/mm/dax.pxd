@@ -94,8 +94,9 @@ cdef inline uint64_t *grab_mapping_entry(vm_fault *vmf, inode *node, uint32_t or
     cdef fb_worker *w = vmf.w
     cdef uint64_t *slot = dax_slot(node, dax_index(vmf))
     cdef uint64_t entry
+    fb_enter(w, STEP_GRAB_MAPPING_ENTRY, slot)
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
-    fb_at(w, STEP_GRAB_MAPPING_ENTRY, slot)
+    fb_pay(w, STEP_GRAB_MAPPING_ENTRY)
     while True:
         entry = fb_load_u64(slot, FB_RELAXED)    # relaxed, as all of slot: under xa_lock
         if fb_likely(not entry & DAX_LOCKED):
@@ -123,8 +124,9 @@ cdef inline void dax_insert_entry(vm_fault *vmf, inode *node, uint64_t *slot, bi
     cdef uint64_t entry
     if dirty and not fb_load_u64(&node.i_state, FB_RELAXED) & 1:    # __mark_inode_dirty(I_DIRTY_PAGES)
         fb_store_u64(&node.i_state, 1, FB_RELAXED)    # relaxed: one value, however many write it
+    fb_enter(w, STEP_DAX_INSERT_ENTRY, slot)
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
-    fb_at(w, STEP_DAX_INSERT_ENTRY, slot)
+    fb_pay(w, STEP_DAX_INSERT_ENTRY)
     entry = fb_load_u64(slot, FB_RELAXED)
     if entry & DAX_EMPTY:
         entry = (entry & ~<uint64_t>DAX_EMPTY) | ((vmf.pgoff + 1) << DAX_PFN_SHIFT)
@@ -137,8 +139,9 @@ cdef inline void dax_insert_entry(vm_fault *vmf, inode *node, uint64_t *slot, bi
 cdef inline void dax_unlock_entry(fb_worker *w, inode *node, uint64_t *slot) noexcept nogil:
     """Round 3: store it unlocked, wake the next waiter."""
     fb_released(w, LOCK_DAX_ENTRY, slot)
+    fb_enter(w, STEP_DAX_UNLOCK_ENTRY, slot)
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
-    fb_at(w, STEP_DAX_UNLOCK_ENTRY, slot)
+    fb_pay(w, STEP_DAX_UNLOCK_ENTRY)
     if FB_CHECKED_BUILD and not fb_load_u64(slot, FB_RELAXED) & DAX_LOCKED:
         fb_violate(w, CHECK_ENTRY_UNLOCKED)
     fb_store_u64(slot, fb_load_u64(slot, FB_RELAXED) & ~<uint64_t>DAX_LOCKED, FB_RELAXED)
@@ -150,11 +153,12 @@ cdef inline bint iomap_begin(vm_fault *vmf, inode *node) noexcept nogil:
     """Ask the file system where the range lies. True: one aligned extent of 2 MiB. XFS: ILOCK; ext4: i_es_lock."""
     cdef fb_worker *w = vmf.w
     cdef uint64_t extent
+    fb_enter(w, STEP_IOMAP_BEGIN, node)
     if w.t.handler == HANDLER_XFS:
         down_read(w, LOCK_ILOCK, &node.i_lock)
     else:
         read_lock(w, LOCK_I_ES_LOCK, &node.i_es_lock)
-    fb_at(w, STEP_IOMAP_BEGIN, node)
+    fb_pay(w, STEP_IOMAP_BEGIN)
     extent = fb_load_u64(extent_word(node, dax_index(vmf)), FB_RELAXED)    # relaxed: constant
     if w.t.handler == HANDLER_XFS:
         up_read(w, LOCK_ILOCK, &node.i_lock)

@@ -43,9 +43,11 @@ cdef inline void dax_set_mapping(vm_fault *vmf) noexcept nogil:
 
 cdef inline uint32_t dev_dax_fault_order(vm_fault *vmf, uint32_t order) noexcept nogil:
     cdef fb_worker *w = vmf.w
-    cdef uint32_t ret, idx = fb_srcu_read_lock(&w.t.sb.dax_srcu, w.me)
+    cdef uint32_t ret, idx
+    fb_enter(w, STEP_DEV_DAX_HUGE_FAULT, vmf.vma)
+    idx = fb_srcu_read_lock(&w.t.sb.dax_srcu, w.me)
     fb_acquired(w, LOCK_DAX_SRCU, &w.t.sb.dax_srcu, True)
-    fb_at(w, STEP_DEV_DAX_HUGE_FAULT, vmf.vma)
+    fb_pay(w, STEP_DEV_DAX_HUGE_FAULT)
     if not vma_flags(vmf.vma) & VM_SHARED or order < entry_order(w):    # check_vma(); smaller than the alignment
         ret = VM_FAULT_SIGBUS
     elif order > entry_order(w):
@@ -71,9 +73,10 @@ cdef inline uint32_t dev_dax_fault(vm_fault *vmf) noexcept nogil:
 cdef inline void sb_start_pagefault(vm_fault *vmf, inode *node) noexcept nogil:
     """Freeze protection, per CPU, then file_update_time(): the time stamp is nearly always fresh enough."""
     cdef fb_worker *w = vmf.w
+    fb_enter(w, STEP_SB_START_PAGEFAULT, node)
     fb_percpu_down_read(&w.t.sb.s_writers, w.me)
     fb_acquired(w, LOCK_S_WRITERS, &w.t.sb.s_writers, True)
-    fb_at(w, STEP_SB_START_PAGEFAULT, node)
+    fb_pay(w, STEP_SB_START_PAGEFAULT)
     fb_load_u64(&node.i_mtime, FB_RELAXED)
     fb_at(w, STEP_FILE_UPDATE_TIME, node)
 
@@ -85,8 +88,9 @@ cdef inline void sb_end_pagefault(fb_worker *w) noexcept nogil:
 
 
 cdef inline void filemap_invalidate_lock_shared(fb_worker *w, inode *node) noexcept nogil:
+    fb_enter(w, STEP_INVALIDATE_LOCK, node)
     down_read(w, LOCK_INVALIDATE_LOCK, &node.i_data.invalidate_lock)
-    fb_at(w, STEP_INVALIDATE_LOCK, node)
+    fb_pay(w, STEP_INVALIDATE_LOCK)
 
 
 cdef inline void filemap_invalidate_unlock_shared(fb_worker *w, inode *node) noexcept nogil:
@@ -99,8 +103,9 @@ cdef inline void xfs_iflags_test(fb_worker *w, inode *node) noexcept nogil:
     Since 6.7 (14a537983b22), for writes only since 6.11 (4e82fa11fbbc). Stable 6.1 and 6.6 (from 6.6.17 on) have it
     too, as 6.7 had it: for reads as well. The modelled v6.6 is the release.
     """
+    fb_enter(w, STEP_XFS_IFLAGS_TEST, node)
     spin_lock(w, LOCK_I_FLAGS_LOCK, &node.i_flags_lock)
-    fb_at(w, STEP_XFS_IFLAGS_TEST, node)
+    fb_pay(w, STEP_XFS_IFLAGS_TEST)
     fb_load_u64(&node.i_flags, FB_RELAXED)    # relaxed: under the lock
     spin_unlock(w, LOCK_I_FLAGS_LOCK, &node.i_flags_lock)
 
@@ -108,8 +113,9 @@ cdef inline void xfs_iflags_test(fb_worker *w, inode *node) noexcept nogil:
 cdef inline void journal_start(fb_worker *w) noexcept nogil:
     """start_this_handle(): join the running transaction under j_state_lock."""
     cdef journal *j = &w.t.sb.s_journal
+    fb_enter(w, STEP_JOURNAL_START, j)
     read_lock(w, LOCK_J_STATE_LOCK, &j.j_state_lock)
-    fb_at(w, STEP_JOURNAL_START, j)
+    fb_pay(w, STEP_JOURNAL_START)
     fb_fetch_add_u32(&j.t_outstanding_credits, 8, FB_RELAXED)    # relaxed, these: statistics of the transaction;
     fb_fetch_add_u32(&j.t_updates, 1, FB_RELAXED)                # a commit would take j_state_lock for write
     fb_fetch_add_u32(&j.t_handle_count, 1, FB_RELAXED)

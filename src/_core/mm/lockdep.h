@@ -132,16 +132,27 @@ FB_INLINE void fb_event(struct fb_worker *w, uint32_t kind, uint32_t what, const
 		w->trace[w->trace_nr++] = (struct fb_event){ kind, what, (uint64_t)(uintptr_t)obj };
 }
 
-/* A step of the fault: announced to the machine, recorded here, and its busy time paid. */
-FB_INLINE void fb_at(struct fb_worker *w, uint32_t step, const void *obj)
+/* A step begins: announced to the machine, recorded here. One that takes a lock begins by waiting for it. */
+FB_INLINE void fb_enter(struct fb_worker *w, uint32_t step, const void *obj)
 {
 	fb_step(w->me, step, obj);
 	if (FB_CHECKED_BUILD) {
 		w->last_step = step;
 		fb_event(w, FB_EVENT_STEP, step, obj);
 	}
+}
+
+/* … and its busy time, where the kernel spends it: under the lock. */
+FB_INLINE void fb_pay(struct fb_worker *w, uint32_t step)
+{
 	if (w->t->rules & RULE_COSTS && w->t->cost[step])
 		fb_work(w->t->cost[step]);
+}
+
+FB_INLINE void fb_at(struct fb_worker *w, uint32_t step, const void *obj)
+{
+	fb_enter(w, step, obj);
+	fb_pay(w, step);
 }
 
 FB_INLINE bool fb_holds(const struct fb_worker *w, uint32_t class_, const void *obj)

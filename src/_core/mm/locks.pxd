@@ -13,6 +13,8 @@ cdef extern from "mm/lockdep.h" nogil:
     bint FB_MUTANT(fb_worker *w, int m) noexcept
     void fb_violate(fb_worker *w, uint32_t check) noexcept
     void fb_at(fb_worker *w, uint32_t step, const void *obj) noexcept
+    void fb_enter(fb_worker *w, uint32_t step, const void *obj) noexcept
+    void fb_pay(fb_worker *w, uint32_t step) noexcept
     bint fb_holds(const fb_worker *w, uint32_t class_, const void *obj) noexcept
     void fb_acquired(fb_worker *w, uint32_t class_, const void *obj, bint shared) noexcept
     void fb_try_acquired(fb_worker *w, uint32_t class_, const void *obj, bint shared) noexcept

@@ -24,11 +24,13 @@ cdef inline void track_pfn_insert(fb_worker *w) noexcept nogil:
     cdef pat_locks *pat = w.t.pat
     if not w.t.rules & RULE_PAT:
         return
+    fb_enter(w, STEP_FIND_NEXT_IOMEM_RES, pat)
     read_lock(w, LOCK_RESOURCE_LOCK, &pat.resource_lock)
-    fb_at(w, STEP_FIND_NEXT_IOMEM_RES, pat)
+    fb_pay(w, STEP_FIND_NEXT_IOMEM_RES)
     read_unlock(w, LOCK_RESOURCE_LOCK, &pat.resource_lock)
     if frame_is_ram(w):    # get_page_memtype(): a flag of its struct page
         return
+    fb_enter(w, STEP_LOOKUP_MEMTYPE, pat)
     spin_lock(w, LOCK_MEMTYPE_LOCK, &pat.memtype_lock)
-    fb_at(w, STEP_LOOKUP_MEMTYPE, pat)
+    fb_pay(w, STEP_LOOKUP_MEMTYPE)
     spin_unlock(w, LOCK_MEMTYPE_LOCK, &pat.memtype_lock)

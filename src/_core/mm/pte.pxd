@@ -34,8 +34,9 @@ cdef inline uint32_t insert_pfn(vm_fault *vmf, bint write) noexcept nogil:
     track_pfn_insert(w)
     if not pte_alloc_map(vmf):
         return VM_FAULT_NOPAGE
+    fb_enter(w, STEP_INSERT_PFN, vmf.pte)
     ptl = pte_lock(w, vmf.pte)
-    fb_at(w, STEP_INSERT_PFN, vmf.pte)
+    fb_pay(w, STEP_INSERT_PFN)
     if leaf_install(vmf, vmf.pte, leaf_value(vmf, 0, write), write):
         w.c.pte_installs += 1
     spin_unlock(w, LOCK_PTE_PTL, ptl)
@@ -48,8 +49,9 @@ cdef inline void install_own_page(vm_fault *vmf, uint64_t flags) noexcept nogil:
     cdef fb_spinlock *ptl
     if not pte_alloc_map(vmf):
         return
+    fb_enter(w, STEP_INSERT_PFN, vmf.pte)
     ptl = pte_lock(w, vmf.pte)
-    fb_at(w, STEP_INSERT_PFN, vmf.pte)
+    fb_pay(w, STEP_INSERT_PFN)
     if fb_load_u64(vmf.pte, FB_RELAXED) == 0:
         fb_store_u64(vmf.pte, (<uint64_t>1 << 50) | _PAGE_PRESENT | _PAGE_ACCESSED | flags, FB_RELEASE)
         w.c.pte_installs += 1

@@ -124,8 +124,9 @@ cdef inline uint32_t insert_pfn_pmd(vm_fault *vmf, bint write) noexcept nogil:
     cdef uint64_t value = leaf_value(vmf, (1 << PMD_ORDER) - 1, write) | _PAGE_PSE
     cdef fb_spinlock *ptl
     track_pfn_insert(vmf.w)
+    fb_enter(vmf.w, STEP_INSERT_PFN_PMD, vmf.pmd)
     ptl = pmd_lock(vmf.w, vmf.pmd)
-    fb_at(vmf.w, STEP_INSERT_PFN_PMD, vmf.pmd)
+    fb_pay(vmf.w, STEP_INSERT_PFN_PMD)
     if not FB_MUTANT(vmf.w, MUTANT_ENTRY_SKIPPED) and leaf_install(vmf, vmf.pmd, value, write):
         vmf.w.c.pmd_installs += 1
     spin_unlock(vmf.w, LOCK_PMD_PTL, ptl)
@@ -136,8 +137,9 @@ cdef inline uint32_t insert_pfn_pud(vm_fault *vmf, mm_struct *mm, bint write) no
     """vmf_insert_pfn_pud(): pud_lock is page_table_lock."""
     cdef uint64_t value = leaf_value(vmf, (1 << PUD_ORDER) - 1, write) | _PAGE_PSE
     track_pfn_insert(vmf.w)
+    fb_enter(vmf.w, STEP_INSERT_PFN_PUD, vmf.pud)
     spin_lock(vmf.w, LOCK_PAGE_TABLE_LOCK, &mm.page_table_lock)
-    fb_at(vmf.w, STEP_INSERT_PFN_PUD, vmf.pud)
+    fb_pay(vmf.w, STEP_INSERT_PFN_PUD)
     if leaf_install(vmf, vmf.pud, value, write):
         vmf.w.c.pud_installs += 1
     spin_unlock(vmf.w, LOCK_PAGE_TABLE_LOCK, &mm.page_table_lock)
