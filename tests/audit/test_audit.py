@@ -59,10 +59,21 @@ def test_a_file_that_is_not_on_dax_says_so(tmp_path):
     assert row["huge"] or "end of file" in reasons
 
 
-@pytest.mark.parametrize("bad", ["/no/such/file", "/"])
-def test_a_bad_path(bad):
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [("/no/such/file", "no such file"), ("/", "a folder; name a file in it")],
+)
+def test_a_bad_path(bad, message):
+    with pytest.raises(UsageError, match=message):
         path.audit(bad)
+
+
+def test_what_can_be_neither_opened_nor_mapped_says_what_to_name(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UsageError, match=r"neither a file nor .*; name a file, or a device"):
+        path.audit(str(tmp_path / "fifo"))
+    (tmp_path / "small").write_bytes(b"x")
+    assert "2 MiB or more" in path.audit(str(tmp_path / "small"))["reason"]
 
 
 def extent(logical, physical, length, flags=0):

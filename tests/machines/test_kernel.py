@@ -170,6 +170,30 @@ def test_bad_input(changes, message):
         get_machine("kernel").check(replace(SPEC, **changes))
 
 
+def test_shared_memory_by_another_name_is_refused():
+    """/dev/zero has no ->huge_fault: its mapping is shmem, and was once measured as pmd."""
+    for order in (Order.PMD, Order.PTE):
+        with pytest.raises(UsageError, match=r"no ->huge_fault.*take --mapping memfd"):
+            trial(mapping="device:/dev/zero", order=order)
+
+
+def test_a_device_that_maps_less_than_asked_is_no_measurement(monkeypatch):
+    monkeypatch.setattr(mappings, "_DEV_ZERO", 0)
+    if "[never]" not in mappings.text(
+        mappings.FilePath("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+    ):
+        pytest.skip("shared memory may have huge folios here")
+    said = "one fault maps 4 KiB here.*take --order pte, or see `faultbench audit /dev/zero`"
+    with pytest.raises(ResourceError, match=said):
+        trial(mapping="device:/dev/zero", order=Order.PMD, faults=20)
+    assert trial(mapping="device:/dev/zero")["worker"]["faults"] == [1000]
+
+
+def test_a_device_that_cannot_be_mapped_says_what_to_do():
+    with pytest.raises(ResourceError, match=r"No such device; its driver has no ->mmap; name"):
+        trial(mapping="device:/dev/null")
+
+
 def test_a_file_smaller_than_a_huge_page(tmp_path):
     file = tmp_path / "small"
     file.write_bytes(b"\0" * 4096)

@@ -45,7 +45,14 @@ def audit(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"audit {path}: {(error.strerror or '').lower()}") from None
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISCHR(status.st_mode):
-        raise UsageError(f"audit {path}: neither a file nor a character device")
+        what = (
+            "a folder; name a file in it"
+            if stat.S_ISDIR(status.st_mode)
+            else (
+                "neither a file nor a character device; name a file, or a device that can be mapped"
+            )
+        )
+        raise UsageError(f"audit {path}: {what}")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -61,7 +68,7 @@ def _audit(path: str, fd: int, status: os.stat_result) -> dict[str, Any]:
     dax = True if stat.S_ISCHR(status.st_mode) else mappings.on_dax(path)
     limit = PMD if size is None else size
     if limit < 4096:
-        return absent(path, "smaller than a page")
+        return absent(path, "smaller than a page; a file of 2 MiB or more can be judged")
     most = _SAMPLES if dax else _SAMPLES_CACHED
     ranges = _sampled(limit, most)
     reasons: Counter[tuple[str, str]] = Counter()

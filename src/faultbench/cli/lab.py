@@ -78,12 +78,20 @@ def _fetch() -> None:
         print(f"{kernel.release}  {kernel.root}")
 
 
-def _run(output: Path | None, *, keep: bool, offline: bool) -> None:
+def _writable(output: Path | None) -> None:
+    """Refuse before a guest boots, not after."""
     from faultbench.errors import OutputError
-    from faultbench.lab import run
 
     if output is not None and output.exists():
         raise OutputError(f"{output}: exists; name another file with -o")
+    if output is not None and not output.parent.is_dir():
+        raise OutputError(f"{output.parent}: no such folder; make it or choose another -o FILE")
+
+
+def _run(output: Path | None, *, keep: bool, offline: bool) -> None:
+    from faultbench.lab import run
+
+    _writable(output)
     trials = run.run_all(_say, offline=offline, keep=keep)
     target = output or run.last()
     if output is None:
@@ -147,6 +155,7 @@ def _module(
 def _instructions(output: Path | None, *, offline: bool) -> None:
     from faultbench.lab import instructions
 
+    _writable(output)
     measured = instructions.run(_say, offline=offline)
     print(instructions.table(measured))
     if output is not None:

@@ -41,7 +41,9 @@ class KernelMachine(OnHost):
         if spec.access is Access.WP and mapping.kind == "anon-thp":
             raise UsageError("--access wp: a read maps the huge zero page; use read or write")
         if spec.map is Map.PRIVATE and mapping.kind in ("arena", "device"):
-            raise UsageError(f"--map private: {mapping.kind} can only be mapped shared")
+            raise UsageError(
+                f"--map private: {mapping.kind} can only be mapped shared; leave --map out"
+            )
         if spec.mms > 1 and spec.vmas % spec.mms:
             raise UsageError(f"--mms {spec.mms}: take --vmas private, a mapping has one process")
         if (
@@ -74,7 +76,10 @@ class KernelMachine(OnHost):
                 raw = _kernel.run_trial(request)
             except OSError as error:
                 raise _explained(spec, error) from None
-        return _result(raw, spec.order)
+        result = _result(raw, spec.order)
+        if mapping.kind == "device":
+            _check_huge(spec, result["extra"]["bytes_per_fault"])
+        return result
 
 
 def _request(job: Job, mapping: mappings.Mapping, fds: list[int], ids: list[int]) -> dict[str, Any]:
@@ -150,9 +155,20 @@ def _result(raw: dict[str, Any], order: Order) -> dict[str, Any]:
     }
 
 
+def _check_huge(spec: TrialSpec, mapped: int | None) -> None:
+    """Refuse a device whose driver serves no huge faults: it would be no measurement of them."""
+    if mapped is not None and mapped < spec.order.bytes:
+        raise ResourceError(
+            f"--mapping {spec.mapping} --order {spec.order}: one fault maps {mapped >> 10} KiB "
+            f"here, its driver serves no larger ones; take --order pte, or see `faultbench audit "
+            f"{spec.mapping.partition(':')[2]}`"
+        )
+
+
 def _explained(spec: TrialSpec, error: OSError) -> Exception:
     text = f"--mapping {spec.mapping}: {os.strerror(error.errno or 0)}"
     hint = {
+        errno.ENODEV: "its driver has no ->mmap; name a device that can be mapped",
         errno.EOPNOTSUPP: "MAP_SYNC needs a file on DAX",
         errno.ENOMEM: "take fewer workers, or a smaller mapping",
         errno.EINVAL: "the device or file system refuses such a mapping (its alignment?)",

@@ -22,6 +22,7 @@ _WITH_PATH = ("file", "dax", "device")
 THP = FilePath("/sys/kernel/mm/transparent_hugepage/enabled")
 _HUGE_POOL = FilePath("/sys/kernel/mm/hugepages/hugepages-2048kB")
 OUR_DEVICE = "/dev/faultbench"  # of faultbench_dev.ko
+_DEV_ZERO = os.makedev(1, 5)
 DEFAULT_ENTRIES = 64  # of one worker's slice; small ones below
 ADVICE_NONE, ADVICE_HUGE, ADVICE_NOHUGE = range(3)
 STATX_ATTR_DAX = 0x00200000
@@ -107,6 +108,11 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
         raise ResourceError(f"{label}: no right to read and write {path}")
     if mapping.kind == "device" and not stat.S_ISCHR(status.st_mode):
         raise UsageError(f"{label}: {path} is not a character device; file: and dax: map files")
+    if mapping.kind == "device" and status.st_rdev == _DEV_ZERO:
+        raise UsageError(
+            f"{label}: {path} has no ->huge_fault, a shared mapping of it is shared memory; "
+            "take --mapping memfd, which is the same"
+        )
     if mapping.kind == "file" and not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{label}: {path} is not a regular file; device: maps devices")
     if mapping.kind == "dax":
@@ -118,9 +124,10 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
             )
     size = mapped_size(status)
     if size is not None and size < spec.order.bytes * spec.threads:
+        smaller = "" if spec.order is Order.PTE else " or take --order pte"
         raise UsageError(
             f"{label}: {path} has {size} bytes, less than one {spec.order.bytes >> 10} KiB entry "
-            f"for each of {spec.threads} workers; make it larger or take --order pte"
+            f"for each of {spec.threads} workers; make it larger{smaller}"
         )
 
 
