@@ -60,7 +60,7 @@ def test_a_failed_download_leaves_nothing(cache, index, monkeypatch):
     def no_network(*words, **_):
         return subprocess.CompletedProcess(words, 100, "", "E: Could not connect\n")
 
-    monkeypatch.setattr(packages.subprocess, "run", no_network)
+    monkeypatch.setattr(packages.tools, "run", no_network)
     with pytest.raises(ResourceError, match="Could not connect"):
         packages.fetch("6.12")
     assert list(cache.iterdir()) == []
@@ -69,7 +69,7 @@ def test_a_failed_download_leaves_nothing(cache, index, monkeypatch):
 def test_a_failed_download_falls_back_to_an_older_kernel(cache, index, monkeypatch):
     put(cache, "6.12.50+deb12-cloud-amd64")
     failed = subprocess.CompletedProcess([], 100, "", "E: no\n")
-    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(packages.tools, "run", lambda *_, **__: failed)
     assert packages.fetch("6.12").release == "6.12.50+deb12-cloud-amd64"
 
 

@@ -58,12 +58,16 @@ def run(arguments: list[str]) -> int:
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM: ends a command as Ctrl-C does, with an exit code of its own."""
+    """SIGTERM, SIGHUP: end a command as Ctrl-C does, with an exit code of their own."""
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
     """Return the exit code of a command that was told to stop."""
     return int(error.args[0]) if isinstance(error, TerminatedError) else 130
+
+
+class _StoppedError(Exception):
+    """A command was told to stop; its code. The parser makes 130 of every KeyboardInterrupt."""
 
 
 class _ClosedPipeError(Exception):
@@ -77,6 +81,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except (_ClosedPipeError, BrokenPipeError):
             raise _ClosedPipeError from None
+        except KeyboardInterrupt as error:
+            raise _StoppedError(exit_code(error)) from None
 
     return call
 
@@ -84,11 +90,15 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> NoReturn:
     """Run one command; turn a user's mistake into one or two lines and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except FaultbenchError as error:
         code = _fail(str(error), error.exit_code)
+    except _StoppedError as stopped:
+        code = _fail("interrupted", stopped.args[0])
     except KeyboardInterrupt as error:
         code = _fail("interrupted", exit_code(error))
     except (_ClosedPipeError, BrokenPipeError):

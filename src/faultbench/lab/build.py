@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from faultbench.errors import FaultbenchError, ResourceError
+from faultbench.lab import tools
 from faultbench.lab.packages import Kernel, find_tool
 
 GUEST = Path(__file__).parent / "guest"
@@ -15,7 +15,7 @@ MODULES = ("faultbench_dev", "faultbench_ab")
 
 
 def _run(words: list[str | Path], what: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = tools.run(words)
     if done.returncode != 0:
         errors = [x for x in done.stderr.splitlines() if "error" in x.lower()] or [
             *done.stderr.splitlines()[-1:],

@@ -7,10 +7,8 @@ nothing. QEMU runs in a session of its own and dies with us, after Ctrl-C too.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -21,9 +19,9 @@ from pathlib import Path
 from faultbench.errors import FaultbenchError, ResourceError
 from faultbench.lab.guest_layout import MEMORY, kernel_arguments
 from faultbench.lab.packages import Kernel, find_tool
+from faultbench.lab.tools import die_with_parent
 
 TRIAL_SECONDS = 10.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,6 @@ def _command(kernel: Kernel, initrd: Path, data: Path, options: Options) -> list
     ]
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 class Guest:
     """A running guest; a context manager that leaves nothing behind."""
 
@@ -81,7 +75,7 @@ class Guest:
                     stdout=console,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads of ours are running
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads of ours are running
                 )
         except BaseException:
             self._clean()

@@ -9,13 +9,13 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from faultbench.errors import ResourceError
+from faultbench.lab import tools
 
 SERIES = ("6.12", "6.1")  # direct; mmap-lock
 _FLAVOURS = ("cloud-amd64", "amd64")  # the cloud flavour is a third of the size and has DAX
@@ -76,12 +76,22 @@ def fetch(series: str, *, offline: bool = False) -> Kernel:
 
 def _apt(*words: str) -> str:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=_env())
+        done = tools.run(words, env=_env())
     except FileNotFoundError:
         raise ResourceError(
             f"lab: {words[0]} not found: the laboratory takes its kernels from Debian packages"
         ) from None
     return done.stdout if done.returncode == 0 else ""
+
+
+def _must(*words: str | Path) -> None:
+    done = tools.run(words, env=_env())
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        do = "free some space, or set FAULTBENCH_LAB_CACHE to another folder"
+        if "space" not in said:
+            do = f"remove {cache_dir()} and fetch again"
+        raise ResourceError(f"lab: {Path(words[0]).name}: {said}; {do}")
 
 
 def _env() -> dict[str, str]:
@@ -150,14 +160,7 @@ def _download(series: str, release: str, version: str) -> Kernel:
         debs, root = folder / "debs", folder / "root"
         debs.mkdir()
         packages = _packages(series, release)
-        done = subprocess.run(
-            ["apt-get", "download", "-q", *packages],
-            cwd=debs,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=_env(),
-        )
+        done = tools.run(["apt-get", "download", "-q", *packages], cwd=debs, env=_env())
         if done.returncode != 0:
             lines = [x for x in done.stderr.splitlines() if x.startswith("E:")]
             if (kernel := _newest_cached(series)) is not None:
@@ -167,10 +170,10 @@ def _download(series: str, release: str, version: str) -> Kernel:
                 f"{lines[0] if lines else 'no reason given'}; check the network, or apt-get update"
             )
         for deb in sorted(debs.iterdir()):
-            subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
+            _must("dpkg-deb", "-x", deb, root)
         _point_headers(root, target)
         if series != "6.1" or not (root / "lib/modules" / release / "modules.dep").exists():
-            subprocess.run([_sbin("depmod"), "-b", root, release], check=True)
+            _must(_sbin("depmod"), "-b", root, release)
         (root / "version").write_text(version)
         shutil.rmtree(target, ignore_errors=True)
         root.rename(target)
