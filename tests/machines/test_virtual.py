@@ -186,3 +186,19 @@ def test_only_the_last_handle_of_the_journal_wakes_a_commit(monkeypatch):
         touched[threads] = times / sum(result["worker"]["faults"])
     assert touched[1] == pytest.approx(3)  # lock, look, unlock
     assert 0 < touched[16] < 1
+
+
+def test_the_estimate_knows_what_one_line_holds_up():
+    """With a window it is accesses that cost: CPUs behind one mmap_lock make few, apart many."""
+    machine = get_machine("virtual")
+
+    def window(path, threads, **more):
+        one = spec(path, threads=threads, faults=0, warmup_faults=0, writers=1, **more)
+        return machine.expected_s(replace(machine.complete(one), warmup_ns=1_000_000))
+
+    assert window(Path.RETRY, 256) == window(Path.RETRY, 64)
+    assert window(Path.DIRECT, 256) > 3.5 * window(Path.DIRECT, 64) > 8 * window(Path.RETRY, 64)
+    assert window(Path.DIRECT, 64, vmas=1) == window(Path.RETRY, 64)
+    assert window(Path.RETRY, 64, mms=64) == window(Path.DIRECT, 64)
+    counted = [machine.expected_s(spec(threads=8, faults=n)) for n in (1000, 2000, 4000)]
+    assert counted[2] - counted[1] == pytest.approx(2 * (counted[1] - counted[0]))
