@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from faultbench import table
+from faultbench import records, table
 from faultbench.errors import DataError
+from faultbench.lab.run import RECORDED
 from faultbench.report import answer, bottleneck, facts, mapping, markdown, page
 from tests.analysis.files import HOST, sweep_file, sweep_trials
 from tests.cli.test_analysis_commands import run
@@ -244,3 +245,43 @@ def test_commands(tmp_path):
     run("report", path, "-o", tmp_path / "no" / "x.html", code=74)
     run("report", tmp_path / "none.jsonl", code=65)
     assert answer  # imported for its docstring's promise: two sentences
+
+
+def recorded():
+    """What the laboratory counted in emulated kernels."""
+    trials = records.read(RECORDED).trials
+    return facts.gather(table.frame(trials), trials, host={"kernel": "6.12"}, plan={}, source="lab")
+
+
+def test_an_emulators_times_are_nobodys():
+    """A report of the laboratory once said that direct is 0.065 to 35.9 times retry."""
+    said = recorded()
+    assert said.comparisons == []
+    assert said.tib == []
+    assert "emulator" in said.answer[1]
+    assert {row[1] for row in said.counters} == {"–"}
+    assert {row[2] for row in said.counters} == {"–"}
+    assert "%" not in " ".join(said.next_lock)
+
+
+def test_the_laboratory_answers_with_counts():
+    first = recorded().answer[0]
+    assert re.search(r"with direct 0\.00 times per fault in \d+ of \d+ trials", first)
+    assert re.search(r"retry \(never released\) 1\.00 times per fault in (\d+) of \1 trials", first)
+    assert "sends faults back itself 1.00 times" in first
+
+
+def test_emulated_trials_beside_others_leave_the_others_as_they_are(default):
+    trials = [*sweep_trials(), *records.read(RECORDED).trials]
+    said = facts.gather(table.frame(trials), trials, host=HOST, plan={})
+    assert said.answer[0].split("verdict")[0].count("times the faults") == 1
+    assert any("COUNTED" in badge.text for badge in said.badges)
+    assert {"threads"} == {m for _, c, _ in said.comparisons for m in c.table["machine"]}
+
+
+@pytest.mark.parametrize("command", ["compare", "fit"])
+def test_emulated_rates_are_refused_with_a_reason(command):
+    more = ["--by", "path"] if command == "compare" else []
+    done = run(command, RECORDED, *more, code=65)
+    assert "inside an emulator" in done.stderr
+    assert "Traceback" not in done.stderr

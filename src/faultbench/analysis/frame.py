@@ -42,9 +42,17 @@ def key_columns(df: pd.DataFrame, without: Sequence[str] = ()) -> list[str]:
     return [c for c in (*KEY, *KEY_EXTRAS) if c in df.columns and c not in without]
 
 
-def checked(df: pd.DataFrame, metric: str = WALL) -> tuple[pd.DataFrame, list[str]]:
+def is_emulated(df: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which trials ran inside an emulator: what they count holds, their times do not."""
+    return has_flag(df["flags"], "emulated").astype(bool)
+
+
+def checked(
+    df: pd.DataFrame, metric: str = WALL, *, counts: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the trials that have a usable rate, and notes on those that were left out.
 
+    Rates of an emulated kernel are not usable, except where ``counts`` are what is wanted.
     Raises ``DataError`` when the table lacks columns, or no trial is left.
     """
     missing = [c for c in (*KEY, "repeat", "status", "flags", metric) if c not in df.columns]
@@ -66,7 +74,13 @@ def checked(df: pd.DataFrame, metric: str = WALL) -> tuple[pd.DataFrame, list[st
     ]
     if bad_rate.any():
         notes.append(f"{int(bad_rate.sum())} trial(s) without a valid {metric} left out")
-    kept = df[~bad_status & ~bad_rate].copy()
+    emulated = is_emulated(df) & ~bad_status & ~bad_rate & (not counts)
+    if emulated.any():
+        notes.append(
+            f"{int(emulated.sum())} trial(s) timed inside an emulator left out: such times say "
+            "nothing about a CPU; faultbench lab check and report show what they count"
+        )
+    kept = df[~bad_status & ~bad_rate & ~emulated].copy()
     if idle := int((rates[kept.index] == 0).sum()):
         notes.append(
             f"{idle} trial(s) without a single fault count as 0 in medians and means (the harmonic "

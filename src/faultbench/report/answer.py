@@ -68,6 +68,28 @@ def answer(
     ]
 
 
+def counted(df: pd.DataFrame) -> list[str]:
+    """Return what trials inside an emulator say: counts per fault, and no times."""
+    reads = df["mmap_lock_reads"].astype(float) / df["faults"].astype(float)
+    told = []
+    ways = df["path"].astype(str).replace("retry", "retry (never released)")
+    sent_back = ways + " and a driver that sends faults back itself"
+    ways = ways.where(df["handler"] != "driver-retry", sent_back)
+    for name, rows in reads[np.isfinite(reads)].groupby(ways):
+        usual = rows.round(2).mode().iloc[0]
+        same = int((rows.round(2) == usual).sum())
+        text = f"with {name} {usual:.2f} times per fault in {same} of {len(rows)} trials"
+        if same < len(rows):
+            others = rows[rows.round(2) != usual]
+            text += f" ({others.min():.2f} to {others.max():.2f} in the others)"
+        told.append(text)
+    first = f"Counted in a real kernel, mmap_lock was taken for reading {'; '.join(told)}."
+    return [
+        first if told else "Counted in a real kernel; mmap_lock reads were not among the counts.",
+        "The kernel ran in an emulator: its times say nothing about a CPU and are not compared.",
+    ]
+
+
 def _by_cpu(other: compare.Comparison | None, case: "pd.Series[Any]", keys: Sequence[str]) -> str:
     """Return the same case's ratio by CPU time, the stable rate of a busy machine."""
     if other is None or is_virtual(case["machine"]):

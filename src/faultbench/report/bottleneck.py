@@ -8,6 +8,10 @@ from faultbench.analysis import steps
 from faultbench.analysis.frame import WALL, has_flag, in_words, is_virtual
 from faultbench.model import Trial
 
+EMULATED = (
+    "Counts of an emulated kernel do not say what limits the direct path; a sweep on threads, on a "
+    "simulated machine or on bare metal does."
+)
 MOST = 8
 LEAST_NS = 5
 

@@ -14,6 +14,7 @@ from faultbench.analysis.frame import (
     PATHS,
     WALL,
     checked,
+    is_emulated,
     is_virtual,
     kernel_order,
     key_columns,
@@ -74,25 +75,31 @@ def gather(
     models: Mapping[str, str] | None = None,
 ) -> Facts:
     """Return what the trials say; ``df`` is their table. ``DataError`` if they say nothing."""
-    kept, notes = checked(df, WALL)
+    every, notes = checked(df, WALL, counts=True)
+    emulated = is_emulated(every)
+    kept = every[~emulated]
     ids = set(kept["trial_id"])
     mine = [t for t in trials if t.trial_id in ids]
     comparisons = _comparisons(kept)
-    machines = [str(m) for m in kept["machine"].unique()]
+    machines = [str(m) for m in every["machine"].unique()]
     models = models or {}
+    timed = [str(m) for m in kept["machine"].unique()]
     exact = steps.ledgers(mine, kept)
     return Facts(
-        title=_title(kept),
+        title=_title(every),
         badges=[_badge(m, host, models) for m in machines],
-        answer=[s for m in machines for s in answer.answer(m, comparisons, len(machines) > 1)],
-        released=answer.released(kept, comparisons),
-        tib=mapping.rows(kept),
+        answer=[
+            *(s for m in timed for s in answer.answer(m, comparisons, len(machines) > 1)),
+            *(answer.counted(every[emulated]) if emulated.any() else []),
+        ],
+        released=answer.released(every, comparisons),
+        tib=mapping.rows(kept) if timed else [],
         tib_note=mapping.NOTE,
-        next_lock=bottleneck.sentences(kept, mine),
-        tells_not=answer.tells_not(kept, machines),
+        next_lock=bottleneck.sentences(kept, mine) if timed else [bottleneck.EMULATED],
+        tells_not=answer.tells_not(every, machines),
         comparisons=comparisons,
         ledgers=[*on_threads(kept), *exact],
-        counters=_counters(kept),
+        counters=_counters(every),
         disturbances=_disturbances(df, host),
         command=command(plan, source),
         host={str(k): str(v)[:120] for k, v in host.items() if not isinstance(v, dict | list)},
@@ -154,6 +161,7 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
         _high=df["worker_faults_max"].astype(float),
         _rate=df[WALL].astype(float),
     )
+    per.loc[is_emulated(df), ["_rate", "_cpu"]] = np.nan  # an emulator's times are nobody's
     columns = ["_rate", "_cpu", "_reads", "_parks", "_back", "_low", "_mean", "_high"]
     table = per.groupby(keys, sort=False, dropna=False)[columns].median().reset_index()
     names = names_of(table[keys])
@@ -205,6 +213,8 @@ def _disturbances(df: pd.DataFrame, host: Mapping[str, Any]) -> list[tuple[str, 
 
 def command(plan: Mapping[str, Any], source: str) -> str:
     """Return the command that measures the same again; empty where the file does not say."""
+    if source == "lab":
+        return "faultbench lab run -o again.jsonl"
     if source != "sweep":
         return f"faultbench import FILE --format {shlex.quote(source)} -o OUT.jsonl"
     options = plan.get("options")
