@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -38,8 +39,29 @@ def test_a_line_is_under_way_until_it_arrives():
     assert (line["name"], line["ts"], line["dur"]) == ("mmap_lock.count", 2.5, 0.5)
 
 
+def test_slices_of_a_track_never_overlap():
+    """The format wants them nested; lines under way side by side have tracks of their own."""
+    beside = [
+        [3_100_000, 0, "arrive", 0, "vma_lock 0", 400_000],
+        [3_200_000, 0, "arrive", 0, "mm_lock_seq", 600_000],
+        [3_900_000, 0, "arrive", 0, "pmd_lock 1", 100_000],
+    ]
+    made = timeline.events(TRIAL, sorted([*LOG, *beside]))
+    tracks = {}
+    for e in made:
+        if e["ph"] == "X":
+            tracks.setdefault(e["tid"], []).append((e["ts"], e["ts"] + e["dur"]))
+    for slices in tracks.values():
+        slices.sort()
+        assert all(a[1] <= b[0] for a, b in pairwise(slices))
+    named = {e["tid"]: e["args"]["name"] for e in made if e["name"] == "thread_name"}
+    assert set(tracks) <= set(named)
+    assert list(named.values()).count("CPU 0 lines") == 3
+
+
 def test_tracks_have_names():
-    names = {e["args"]["name"] for e in timeline.events(TRIAL, LOG) if e["ph"] == "M"}
+    made = timeline.events(TRIAL, LOG)
+    names = {e["args"]["name"] for e in made if e["name"] == "thread_name"}
     assert names == {"CPU 0 (worker)", "CPU 0 lines", "CPU 1 (writer)", "CPU 1 lines"}
 
 

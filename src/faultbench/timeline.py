@@ -1,7 +1,8 @@
 """The virtual time line of one trial in the Trace Event format, which Perfetto opens.
 
 A track per simulated CPU with its steps (kernel functions), and beside it one with the cache lines
-that arrived there and how long each was under way.
+that arrived there and how long each was under way. Slices of one track must nest, so a line that is
+under way beside another has a further track.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def events(trial: Trial, log: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     steps = list(costs.load("default").steps)  # in the order of their codes
     found: list[dict[str, Any]] = []
     begun: dict[int, tuple[int, str]] = {}
+    journeys: dict[int, list[tuple[int, int, str]]] = {}
     last = max((int(record[0]) for record in log), default=0)
 
     def close(cpu: int, now: int) -> None:
@@ -35,14 +37,26 @@ def events(trial: Trial, log: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
             close(cpu, ps)
             begun[cpu] = (ps, steps[step] if 0 <= step < len(steps) else f"step {step}")
         elif kind == "arrive":
-            found.append(_slice(str(line), "line", 2 * cpu + 1, ps - wait, wait))
+            journeys.setdefault(cpu, []).append((ps - wait, ps, str(line)))
     for cpu in list(begun):
         close(cpu, last)
-    for cpu in sorted({record[1] for record in log}):
+    cpus = sorted({record[1] for record in log})
+    for cpu in cpus:
         role = "worker" if cpu < trial.spec.threads else "writer"
-        for track, what in ((2 * cpu, f"CPU {cpu} ({role})"), (2 * cpu + 1, f"CPU {cpu} lines")):
-            name = {"name": "thread_name", "ph": "M", "pid": 1, "tid": track}
-            found.append({**name, "args": {"name": what}})
+        tracks = [(2 * cpu, f"CPU {cpu} ({role})"), (2 * cpu + 1, f"CPU {cpu} lines")]
+        free: list[int] = []  # per track of lines: from when on
+        for start, end, name in sorted(journeys.get(cpu, [])):
+            lane = next((i for i, since in enumerate(free) if since <= start), len(free))
+            free[lane : lane + 1] = [end]
+            track = 2 * cpu + 1 + lane * 2 * (cpus[-1] + 1)
+            found.append(_slice(name, "line", track, start, end - start))
+            if lane and (track, f"CPU {cpu} lines") not in tracks:
+                tracks.append((track, f"CPU {cpu} lines"))
+        for order, (track, what) in enumerate(tracks):
+            head = {"ph": "M", "pid": 1, "tid": track}
+            found.append({**head, "name": "thread_name", "args": {"name": what}})
+            index = {"sort_index": cpu * 1000 + order}
+            found.append({**head, "name": "thread_sort_index", "args": index})
     return found
 
 
