@@ -285,3 +285,13 @@ def test_emulated_rates_are_refused_with_a_reason(command):
     done = run(command, RECORDED, *more, code=65)
     assert "inside an emulator" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_laboratorys_page_has_its_own_picture(tmp_path):
+    done = run("plot", RECORDED, "-o", tmp_path / "counted")
+    assert done.stdout.split() == [f"{tmp_path}/counted.png", f"{tmp_path}/counted.svg"]
+    run("report", RECORDED, "-o", tmp_path / "lab.html")
+    text = (tmp_path / "lab.html").read_text()
+    assert text.count("<figure>") == 1
+    assert "kernel and model, by case" in text
+    assert "panels" not in text

@@ -136,3 +136,12 @@ def context_of_trials(df: "pd.DataFrame", cpus: int | None) -> "Context":
     said = unconfirmed(df["kernel"])
     notes = [f"{said}."] if said else []
     return Context(cpus=cpus, models=models_of(df), notes=notes)
+
+
+def laboratory(file: Path, prefix: Path) -> list[Path]:
+    """Draw what a laboratory counted, kernel beside model; its times are an emulator's."""
+    from faultbench import records
+    from faultbench.lab import picture
+
+    whole = records.read(file).trials  # `load` keeps only what the tables need
+    return picture.draw(whole, picture.load_instructions(), prefix)

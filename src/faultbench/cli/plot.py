@@ -34,7 +34,7 @@ def plot(
     metric: Annotated[Metric, typer.Option(help="Wall-clock or CPU-time rate.")] = Metric.WALL,
 ) -> None:
     """Draw ratio, faults/s, counters and latency of a results file as PNG and SVG."""
-    from faultbench.cli._results import context_of, load, say
+    from faultbench.cli._results import context_of, laboratory, load, say
     from faultbench.errors import OutputError
     from faultbench.plots import surface, sweep_figures
 
@@ -50,6 +50,8 @@ def plot(
         for note in notes:
             say(note)
         written = surface.draw(kept, prefix, context, metric.value)
+    elif loaded.results.header.source == "lab":
+        written = laboratory(file, prefix)
     else:
         trials = loaded.results.trials
         written = sweep_figures(

@@ -52,17 +52,17 @@ def report(
             return
     else:
         with tempfile.TemporaryDirectory(prefix="faultbench-") as folder:
-            text = page.render(said, _figures(loaded, said, Path(folder)), _left_out(loaded))
+            text = page.render(said, _figures(file, loaded, said, Path(folder)), _left_out(loaded))
     target = out if out is not None else file.with_suffix(".html")
     with replacing(target) as stream:
         stream.write(text)
     say(f"wrote {target}")
 
 
-def _figures(loaded: "Loaded", said: "Facts", folder: Path) -> list[Path]:
+def _figures(file: Path, loaded: "Loaded", said: "Facts", folder: Path) -> list[Path]:
     from dataclasses import replace
 
-    from faultbench.cli._results import context_of
+    from faultbench.cli._results import context_of, laboratory
     from faultbench.plots import sweep_figures
     from faultbench.plots.facets import line_column
 
@@ -76,6 +76,9 @@ def _figures(loaded: "Loaded", said: "Facts", folder: Path) -> list[Path]:
         ledgers=said.ledgers,
     )
     trials = loaded.results.trials
+    if loaded.results.header.source == "lab":
+        drawn = laboratory(file, folder / "x-laboratory")
+        return [path for path in drawn if path.suffix == ".svg"]
     return sweep_figures(
         loaded.df, folder / "report", trials=trials, context=context,
         processes=len(os.sched_getaffinity(0)),
@@ -86,6 +89,8 @@ def _left_out(loaded: "Loaded") -> str:
     """Return what the figures of a page leave out, in words; empty where they show all."""
     from faultbench.plots.facets import facets, line_column, spread
 
+    if loaded.results.header.source == "lab":
+        return ""
     count = sum(1 for _ in facets(spread(loaded.df), line_column(loaded.df)))
     if count <= MOST_PANELS:
         return ""

@@ -36,7 +36,7 @@ def sweep_figures(
     """
     from faultbench.analysis import steps  # noqa: PLC0415
     from faultbench.analysis.compare import by_column  # noqa: PLC0415
-    from faultbench.analysis.frame import checked, is_emulated  # noqa: PLC0415 - scipy is slow
+    from faultbench.analysis.frame import checked  # noqa: PLC0415 - scipy is slow to load
     from faultbench.analysis.latency import by_outcome  # noqa: PLC0415
     from faultbench.analysis.ledger import on_threads  # noqa: PLC0415
     from faultbench.plots import counters, latency, lines, scalability  # noqa: PLC0415
@@ -45,13 +45,8 @@ def sweep_figures(
     from faultbench.plots.facets import Context, line_column  # noqa: PLC0415
 
     context = context or Context()
+    kept, notes = checked(df, metric)
     counted, _ = checked(df, metric, counts=True)
-    try:
-        kept, notes = checked(df, metric)
-    except DataError:
-        if not is_emulated(counted).any():
-            raise
-        return counters.draw(counted, out_prefix, context)
     context = replace(context, notes=[*context.notes, *(f"{n}." for n in notes)])
     if context.compared is None:
         with contextlib.suppress(DataError):  # one path only: figures without a ratio

@@ -22,6 +22,7 @@ ALTS = {
     "latency": "Latency quantiles by outcome of the fault",
     "ledger": "Cost ledger: the difference per fault as stacked parts",
     "lines": "Hottest cache lines of the simulated machine",
+    "laboratory": "mmap_lock reads per fault and the retry/direct ratio, kernel and model, by case",
     "surface": "Ratio over workers and writers as a heat map",
 }
 
