@@ -127,7 +127,7 @@ def save(made: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> l
     engine = made.get_layout_engine()
     if engine is not None:
         engine.execute(made)
-    made.set_layout_engine("none")
+    made.set_layout_engine(None)  # not "none": its placeholder makes every file draw twice
     for suffix in formats:
         target = stem.with_name(f"{stem.name}.{suffix}")
         metadata = {"Date": None} if suffix == "svg" else {"Software": "faultbench"}
