@@ -8,7 +8,7 @@
  * Whether an access hits is a matter of the line's bookkeeping (struct fbv_line), found by the word's offset in the
  * arena. A CPU may run ahead of the others until `limit`: nobody who is still behind could take a line away from it
  * before then. Picoseconds, because a local hit takes a fraction of a nanosecond and no rounding may depend on the
- * host; 64 bits of them are half a year.
+ * host; what the event queue leaves of 64 bits is two and a half hours, and a trial may take two.
  *
  * Memory order: loads and read-modify-writes happen in program order, stores pass through a FIFO store buffer with
  * forwarding, a read-modify-write drains it. That is TSO, for every machine modelled; the orders asked for in the
