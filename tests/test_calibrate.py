@@ -13,7 +13,7 @@ from faultbench.topology import Cpu, Topology, read_topology
 
 FOUR = Topology(tuple(Cpu(n // 2, 0, n, n) for n in range(4)))
 FOUND = calibrate.Calibration(
-    load=0.5, rmw=5.0, store=0.2, residency=30.0, round_trip=20_000.0,
+    load=0.5, rmw=5.0, store=0.2, residency=30.0, park=1000.0, wake=3000.0, unpark=500.0,
     matrix={(0, 1): 50.0, (0, 2): 130.0, (0, 3): 131.0, (1, 2): 129.0, (1, 3): 130.0, (2, 3): 52.0},
 )  # fmt: skip
 needs_two = pytest.mark.skipif(len(read_topology().cpus) < 2, reason="needs two CPUs")
@@ -59,7 +59,9 @@ def test_busy_time_takes_what_it_is_asked_for():
 
 def test_an_odd_mask_becomes_a_flat_socket():
     three = Topology(FOUR.cpus[:3])
-    found = calibrate.Calibration(0.5, 5, 0.2, 30, 20_000, {(0, 1): 50, (0, 2): 130, (1, 2): 130})
+    found = calibrate.Calibration(
+        0.5, 5, 0.2, 30, 1000, 3000, 500, {(0, 1): 50, (0, 2): 130, (1, 2): 130}
+    )
     machine = calibrate.description("odd", found, three, "x")
     assert (machine.sockets, machine.cpus_per_socket) == (1, 3)
 
@@ -77,6 +79,7 @@ def test_measuring_here_gives_sound_figures():
     assert 0 < found.load < 100
     assert found.rmw > 0
     assert all(ns > 0 for ns in found.matrix.values())
+    assert min(found.park, found.wake, found.unpark) > 1
     assert found.steps["look-up, VMA-lock pair and walk"] > 0
     assert found.steps["handler, ext4"] > found.steps["handler, device-dax"]
     calibrate.description("here", found, two, "this CPU")

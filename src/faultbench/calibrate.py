@@ -27,6 +27,7 @@ from faultbench.topology import Cpu, Topology
 RUNS = 7
 TURNS = 300_000
 VISITS, VISIT_NS = 400, 1000
+SLEEPS = 2000
 OVERLAP_NS = 50
 STEP_NS = 10_000_000  # window of a trial of `step_costs`
 MEASURED = "measured by faultbench calibrate"
@@ -40,7 +41,9 @@ class Calibration:
     rmw: float
     store: float
     residency: float
-    round_trip: float  # two tasks wake each other: park, unpark and wake of both
+    park: float
+    wake: float  # from the waker's call to the sleeper's going on, less the waker's part
+    unpark: float
     matrix: dict[tuple[int, int], float] = field(default_factory=dict)
     upgrade: float = 1.0  # what a load costs the read-modify-write after it, in transfers
     second: float = 1.0  # what a miss right after a miss adds, in transfers
@@ -74,7 +77,7 @@ def measure(
     share = min(0.95, max(0.05, (rmw - loop) / together))
     stay = share / (1 - share) * transfer(*near, runs) / 2
     say("sleeping and waking")
-    wake = turns("park", cpus[:2], TURNS // 100, runs)[0]
+    sleeping = sorted(_sleeps(*near) for _ in range(runs))[runs // 2]
     found = {}
     if steps:
         say("the steps of a bare fault")
@@ -84,12 +87,28 @@ def measure(
         rmw=max(0.5, rmw - loop),
         store=hit / 2,
         residency=stay,
-        round_trip=wake,
+        park=sleeping[1],
+        wake=sleeping[0],
+        unpark=sleeping[2],
         matrix=matrix,
         upgrade=upgrade,
         second=second,
         steps=found,
     )
+
+
+def _sleeps(a: int, b: int) -> tuple[float, float, float]:
+    """Return ns of wake, park and unpark: two tasks wake each other and sleep in turn.
+
+    When a task is asleep nobody can see. What it is on its CPU for beside waking the other is to
+    go to sleep and to come back; half of that is taken for each.
+    """
+    engine: Any = importlib.import_module("faultbench._calibrate")
+    found = engine.run_pattern("park", [a, b], turns=SLEEPS)
+    cpu, call, latency = (
+        sum(found[name]) / (2 * SLEEPS) for name in ("cpu_ns", "unpark_ns", "wake_ns")
+    )
+    return max(1.0, latency - call), max(1.0, (cpu - call) / 2), max(1.0, call)
 
 
 def turns(pattern: str, on: list[int], count: int, times: int, inside_ns: int = 0) -> list[float]:
@@ -184,7 +203,6 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
     generic = load("generic")
     where = f"{MEASURED} on {platform.node() or 'this host'}"
     known = by_distance(found, topology)
-    half = found.round_trip / 2
     figures: dict[str, tuple[float, str]] = {
         "load": (found.load, f"{where}: loads of one line, each from where the one before pointed"),
         "store": (found.store, f"estimate: half of a load, {where}"),
@@ -193,9 +211,12 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
             found.residency,
             f"{where}: share of the time that a hammered line is in use",
         ),
-        "park": (0.2 * half, f"estimate: a fifth of half a wake-up round trip, {where}"),
-        "wake": (0.6 * half, f"estimate: three fifths of half a round trip, {where}"),
-        "unpark": (0.2 * half, f"estimate: a fifth of half a round trip, {where}"),
+        "park": (found.park, f"{where}: half of the CPU time of going to sleep and coming back"),
+        "wake": (
+            found.wake,
+            f"{where}: from the end of the waker's call to the sleeper's going on",
+        ),
+        "unpark": (found.unpark, f"{where}: the waker's call"),
         "invalidate": (generic.ns["invalidate"], generic.sources["invalidate"]),
         "pause": (generic.ns["pause"], generic.sources["pause"]),
     }

@@ -12,7 +12,9 @@ from faultbench import calibrate
 from faultbench.enums import Path
 from faultbench.validation import beside
 
-FOUND = calibrate.Calibration(0.9, 4, 0.4, 60, 10_000, {(0, 1): 130.0}, upgrade=0.1, second=0.05)
+FOUND = calibrate.Calibration(
+    0.9, 4, 0.4, 60, 1000, 3000, 500, {(0, 1): 130.0}, upgrade=0.1, second=0.05
+)
 
 
 def cell(ratio, noise=0.0):

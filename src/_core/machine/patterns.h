@@ -62,6 +62,7 @@ struct fb_pattern_lines {
 
 struct fb_pattern_task {
 	_Alignas(FB_LINE_PAIR) uint64_t done, failed, from_ns, to_ns;
+	uint64_t cpu_ns, unpark_ns, wake_ns;	/* PARK: on a CPU; in fb_unpark; from its call to the sleeper's going on */
 	struct fb_pattern_lines *lines;
 	uint64_t *own;		/* a line of the arena */
 	uint64_t turns;		/* 0 = until the window closes */
@@ -75,6 +76,21 @@ FB_INLINE void fb_pattern_stroll(struct fb_pattern_task *t, uint64_t id)
 {
 	t->chance = t->chance * 6364136223846793005u + 1442695040888963407u + id;
 	fb_work(t->inside_ns / 2 + (t->chance >> 33) % (t->inside_ns + 1));
+}
+
+FB_INLINE void fb_pattern_wake(struct fb_task *me, struct fb_pattern_task *t)
+{
+	uint64_t from = fb_now();
+
+	fb_store_u64(&t->lines->flag, from, FB_RELAXED);	/* fb_unpark orders it */
+	fb_unpark(&me->all[1 - me->id]);
+	t->unpark_ns += fb_now() - from;
+}
+
+FB_INLINE void fb_pattern_sleep(struct fb_task *me, struct fb_pattern_task *t)
+{
+	fb_park(me, 1000000);
+	t->wake_ns += fb_now() - fb_load_u64(&t->lines->flag, FB_RELAXED);
 }
 
 FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
@@ -164,10 +180,10 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 		return true;
 	case FB_PATTERN_PARK:
 		if (me->id)
-			fb_park(me, 1000000);
-		fb_unpark(&me->all[1 - me->id]);
+			fb_pattern_sleep(me, t);
+		fb_pattern_wake(me, t);
 		if (!me->id)
-			fb_park(me, 1000000);
+			fb_pattern_sleep(me, t);
 		return true;
 	case FB_PATTERN_MESSAGE:
 		if (me->id == 0) {
@@ -192,6 +208,7 @@ static void fb_pattern_main(struct fb_task *me)
 
 	fb_count(me, phase == FB_WINDOW_OPEN);
 	t->from_ns = fb_now();
+	t->cpu_ns = -fb_cpu_ns();
 	while (t->turns ? t->done < t->turns : phase != FB_WINDOW_CLOSED) {
 		t->done += fb_pattern_turn(me, t);
 		fb_work(t->outside_ns);
@@ -205,6 +222,7 @@ static void fb_pattern_main(struct fb_task *me)
 		}
 	}
 	t->to_ns = fb_now();
+	t->cpu_ns += fb_cpu_ns();
 	fb_count(me, false);
 }
 
@@ -215,7 +233,7 @@ struct fb_pattern_run {
 	const int32_t *cpus;	/* one per task; NULL: anywhere */
 	uint64_t turns, warmup_ns, duration_ns, inside_ns, outside_ns;
 	/* out: one per task */
-	uint64_t *done, *failed, *ns, *parks;
+	uint64_t *done, *failed, *ns, *parks, *cpu_ns, *unpark_ns, *wake_ns;
 	uint64_t guarded;
 	struct fb_rwsem at_rest;
 };
@@ -261,6 +279,9 @@ static int fb_pattern_run(struct fb_pattern_run *r, void (*report)(void *arg, st
 		r->failed[i] = t[i].failed;
 		r->ns[i] = t[i].to_ns - t[i].from_ns;
 		r->parks[i] = run.tasks[i].parks;
+		r->cpu_ns[i] = t[i].cpu_ns;
+		r->unpark_ns[i] = t[i].unpark_ns;
+		r->wake_ns[i] = t[i].wake_ns;
 	}
 	r->guarded = fb_load_u64(&lines->guarded, FB_RELAXED);
 	if (!err && report)

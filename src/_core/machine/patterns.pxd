@@ -13,6 +13,9 @@ cdef extern from "machine/patterns.h" nogil:
         uint64_t *failed
         uint64_t *ns
         uint64_t *parks
+        uint64_t *cpu_ns
+        uint64_t *unpark_ns
+        uint64_t *wake_ns
         uint64_t guarded
     const char *const *fb_pattern_names()
     int fb_pattern_run_all "fb_pattern_run"(

@@ -63,7 +63,10 @@ def _show(found, distances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN
     what = "migrates with it" if found.upgrade < 0.5 else "is shared by it"
     print(f"a written line {what}: an upgrade after a load costs {found.upgrade:.2f} of a transfer")
     print(f"a second miss right after a first adds {found.second:.2f} of a transfer")
-    print(f"residency {found.residency:.0f} ns; a wake-up each way {found.round_trip / 2:.0f} ns")
+    print(
+        f"residency {found.residency:.0f} ns; going to sleep {found.park:.0f} ns, waking somebody "
+        f"{found.unpark:.0f} ns, until that one runs {found.wake:.0f} ns more"
+    )
     print("\nsteps of a bare fault (cost none, 1 worker), CPU ns")
     for step, ns in found.steps.items():
         print(f"  {step:<46}{ns:>7.1f}")
