@@ -163,7 +163,8 @@ def run_pattern(pattern: str, machine: dict, cpus: list, turns: int = 0, duratio
 
     `machine`: the FIGURES by name, latencies in ps. `cpus`: the place of each task on the machine. `turns` each, or
     as many as fit in `duration_ns`. Returns done, failed, ns, parks, cpu_ns, unpark_ns and wake_ns (one int
-    per task), guarded, cpu (counts per task), lines and log. Raises OSError (EDEADLK: all tasks wait for ever; EINVAL: more tasks than CPUs).
+    per task), guarded, cpu (counts per task), lines and log. Raises OSError (EDEADLK: all tasks wait
+    for ever; EINVAL: more tasks than CPUs).
     """
     global _busy, _tasks, _top_lines
     if _busy:
