@@ -6,12 +6,13 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 
 from faultbench.enums import Access, Order, Path, WriterOp
 from faultbench.errors import FaultbenchError, ResourceError, UsageError
-from faultbench.machines import Job, counting, get_machine, mappings, switch
+from faultbench.machines import Job, counting, get_machine, mappings, running, switch
 from faultbench.model import TrialSpec
 
 SPEC = TrialSpec(
@@ -218,12 +219,46 @@ def test_the_switch(tmp_path, monkeypatch):
     parameters = tmp_path / "faultbench_dev/parameters"
     parameters.mkdir(parents=True)
     (parameters / "retry").write_text("N\n")
+    with pytest.raises(ResourceError, match="of version unknown, this faultbench's is 1"):
+        switch.check(device, Path.RETRY)
+    (parameters.parent / "version").write_text("0\n")
+    with pytest.raises(ResourceError, match=r"of version 0, .* build it again"):
+        switch.check(device, Path.RETRY)
+    (parameters.parent / "version").write_text(f"{switch.VERSION}\n")
     switch.check(device, Path.RETRY)
     with switch.switched(device, Path.RETRY):
         assert (parameters / "retry").read_text() == "1"
     assert (parameters / "retry").read_text() == "N"
     with pytest.raises(UsageError, match="retry and direct"):
         switch.check(device, Path.ABORT)
+
+
+def test_the_modules_say_the_version_that_is_asked_for():
+    guest = resources.files("faultbench.lab") / "guest"
+    for name in ("faultbench_ab.c", "faultbench_dev.c"):
+        assert f'MODULE_VERSION("{switch.VERSION}")' in (guest / name).read_text()
+
+
+def test_a_kernel_without_vma_locks_has_nothing_to_switch(monkeypatch):
+    monkeypatch.setattr(running, "per_vma_lock", lambda: False)
+    with pytest.raises(ResourceError, match=r"no per-VMA locks .* leave --path out"):
+        switch.check(mappings.parse(f"device:{mappings.OUR_DEVICE}"), Path.DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("[none] integrity confidentiality", ""), ("none [integrity] confidentiality", "integrity")],
+)
+def test_lockdown_is_told_from_missing_rights(tmp_path, monkeypatch, text, kind):
+    monkeypatch.setattr(running, "LOCKDOWN", tmp_path / "lockdown")
+    assert running.lockdown() == ""
+    (tmp_path / "lockdown").write_text(text)
+    assert running.lockdown() == kind
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    reason = counting.reason(errno.EPERM)
+    assert ("boot with lockdown=none" in reason) == bool(kind)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "CAP_PERFMON" in counting.reason(errno.EPERM)
 
 
 def test_the_probe_of_another_handler_is_refused(tmp_path, monkeypatch):
@@ -233,5 +268,6 @@ def test_the_probe_of_another_handler_is_refused(tmp_path, monkeypatch):
     parameters.mkdir(parents=True)
     (parameters / "retry").write_text("N")
     (parameters / "symbol").write_text("ext4_dax_huge_fault\n")
+    (parameters.parent / "version").write_text(switch.VERSION)
     with pytest.raises(ResourceError, match="rmmod faultbench_ab; insmod"):
         switch.check(mappings.parse("dax:/mnt/file"), Path.RETRY)

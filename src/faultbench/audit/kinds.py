@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import gzip
 import mmap
 import os
-import platform
-import re
 import struct
 import tempfile
 import threading
@@ -27,22 +24,6 @@ _UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_COPY = 0xC018AA3F, 0xC020AA00, 0xC028AA03
 _TMPFS, _RAMFS = 0x01021994, 0x858458F6
 
 Row = dict[str, Any]
-
-
-def per_vma_lock() -> bool | None:
-    """Whether this kernel is built with CONFIG_PER_VMA_LOCK; None where nothing tells."""
-    text = ""
-    with contextlib.suppress(OSError):
-        text = Path(f"/boot/config-{platform.release()}").read_text()
-    if not text:
-        with contextlib.suppress(OSError):
-            text = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
-    if text:
-        return "CONFIG_PER_VMA_LOCK=y" in text
-    match = re.match(r"(\d+)\.(\d+)", platform.release())
-    if match and (int(match[1]), int(match[2])) < (6, 4):
-        return False
-    return None
 
 
 def row(mapping: str, found: Faulted, why: str = "") -> Row:

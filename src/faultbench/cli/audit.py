@@ -25,6 +25,7 @@ def audit(
 
     from faultbench.audit import kinds, path, process
     from faultbench.errors import UsageError
+    from faultbench.machines import running
 
     if format not in ("text", "json"):
         raise UsageError(f"--format {format}: there are text and json")
@@ -32,7 +33,7 @@ def audit(
     survey = kinds.survey()
     report: dict[str, Any] = {
         "kernel": platform.release(),
-        "per_vma_lock": kinds.per_vma_lock(),
+        "per_vma_lock": running.per_vma_lock(),
         "mappings": survey + rows,
     }
     if pid is not None:

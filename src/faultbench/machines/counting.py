@@ -8,6 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 
+from faultbench.machines import running
+
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CLONE_NEWNS, _MS_REC_PRIVATE = 0x00020000, 0x44000
 
@@ -69,6 +71,8 @@ def reason(code: int) -> str:
         if mounted:
             return "this kernel has no such tracepoint"
         return "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
+    if code in (errno.EACCES, errno.EPERM) and os.geteuid() == 0 and (kind := running.lockdown()):
+        return f"kernel lockdown ({kind}) forbids it, even to root; boot with lockdown=none"
     if code in (errno.EACCES, errno.EPERM):
         return "counting needs root or CAP_PERFMON, and leave to read tracefs"
     return f"the kernel refused to count: {os.strerror(code)}"

@@ -14,9 +14,11 @@ from pathlib import Path as FilePath
 
 from faultbench.enums import Path
 from faultbench.errors import ResourceError, UsageError
-from faultbench.machines.mappings import OUR_DEVICE, Mapping, file_system, is_device_dax
+from faultbench.machines import running
+from faultbench.machines.mappings import OUR_DEVICE, Mapping, file_system, is_device_dax, text
 
 MODULES = FilePath("/sys/module")
+VERSION = "1"  # MODULE_VERSION of both, raised whenever what they switch or count changes
 _MAGIC = {0xEF53: "ext4_dax_huge_fault", 0x58465342: "xfs_filemap_huge_fault"}
 
 
@@ -56,6 +58,12 @@ def _writable(file: FilePath, module: str, argument: str) -> FilePath:
             f"--path needs {module} loaded, which faultbench never does by itself: "
             f"build it (docs/lab.md, bare metal), then insmod {module}{argument}"
         )
+    version = text(file.parent.parent / "version")
+    if version != VERSION:
+        raise ResourceError(
+            f"--path: {module} is of version {version or 'unknown'}, this faultbench's is "
+            f"{VERSION}; build it again (docs/lab.md, bare metal), rmmod the old, insmod the new"
+        )
     if not os.access(file, os.W_OK):
         raise ResourceError(f"--path: no right to write {file}; run as root")
     return file
@@ -72,6 +80,11 @@ def check(mapping: Mapping, path: Path | None) -> None:
         )
     if path not in (Path.RETRY, Path.DIRECT):
         raise UsageError(f"--path {path}: on a real kernel there are retry and direct")
+    if running.per_vma_lock() is False:
+        raise ResourceError(
+            f"--path {path}: this kernel has no per-VMA locks (CONFIG_PER_VMA_LOCK), so every "
+            "fault takes mmap_lock and none is sent back; leave --path out"
+        )
     parameter(mapping)
 
 

@@ -228,3 +228,4 @@ module_init(ab_init);
 module_exit(ab_exit);
 MODULE_DESCRIPTION("A/B of any ->huge_fault(): under the VMA lock, or sent back to mmap_lock");
 MODULE_LICENSE("GPL");
+MODULE_VERSION("1");	/* faultbench/machines/switch.py asks for it */

@@ -232,3 +232,4 @@ module_init(fbd_init);
 module_exit(fbd_exit);
 MODULE_DESCRIPTION("Huge faults under the VMA lock or, by way of RETRY, under mmap_lock");
 MODULE_LICENSE("GPL");
+MODULE_VERSION("1");	/* faultbench/machines/switch.py asks for it */
