@@ -30,6 +30,33 @@ def asleep():
     return found
 
 
+def listening():
+    """Between fork and exec: no signal is ignored, though the tests may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def start():
+    """Start programs; what a failed test leaves is killed, or later tests would find it."""
+    started = []
+
+    def popen(words, **options):
+        process = subprocess.Popen(  # no threads of ours are running
+            words,
+            preexec_fn=listening,
+            text=True,
+            **options,  # noqa: PLW1509
+        )
+        started.append(process)
+        return started[-1]
+
+    yield popen
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
 def wait_for(condition):
     deadline = time.monotonic() + 30
     while not condition() and time.monotonic() < deadline:
@@ -49,14 +76,14 @@ def test_output_and_code_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_tree_of_processes_and_its_folder_are_gone(tmp_path, number):
+def test_a_tree_of_processes_and_its_folder_are_gone(tmp_path, start, number):
     before = asleep()
     code = (
         "import signal, faultbench.cli as cli\n"
         "signal.signal(signal.SIGTERM, cli._terminated)\n"
         "signal.signal(signal.SIGHUP, cli._terminated)\n" + WAITING.format(parent=str(tmp_path))
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    process = start([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     wait_for(lambda: asleep() == before + 3)
     process.send_signal(number)
     assert process.wait(timeout=30)
@@ -67,16 +94,15 @@ def test_a_tree_of_processes_and_its_folder_are_gone(tmp_path, number):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_command_that_is_stopped_says_so_with_its_own_code(tmp_path, number, code):
+def test_a_command_that_is_stopped_says_so_with_its_own_code(tmp_path, start, number, code):
     """A kernel that never comes: apt-cache hangs."""
     (tmp_path / "apt-cache").write_text("#!/bin/sh\nsleep 1234.5\n")
     (tmp_path / "apt-cache").chmod(0o755)
     before = asleep()
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, "-m", "faultbench", "lab", "fetch"],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         stderr=subprocess.PIPE,
-        text=True,
     )
     wait_for(lambda: asleep() == before + 1)
     process.send_signal(number)
@@ -86,12 +112,12 @@ def test_a_command_that_is_stopped_says_so_with_its_own_code(tmp_path, number, c
     assert asleep() == before
 
 
-def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
+def test_a_hangup_that_is_ignored_stays_ignored(tmp_path, start):
     """As under nohup."""
     (tmp_path / "apt-cache").write_text("#!/bin/sh\nsleep 1234.5\n")
     (tmp_path / "apt-cache").chmod(0o755)
     before = asleep()
-    process = subprocess.Popen(
+    process = start(
         ["sh", "-c", f"trap '' HUP; exec {sys.executable} -m faultbench lab fetch"],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         stderr=subprocess.DEVNULL,
