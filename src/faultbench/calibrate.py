@@ -71,11 +71,7 @@ def measure(
     say("whether misses overlap")
     second = added("pair_visits", *near, runs)
     say("residency")
-    # Two CPUs hammer one word: what share of the time somebody has it tells how long each keeps
-    # it, since for half of a transfer nobody does. The median run, where both really ran at once.
-    together = statistics.median(turns("ring", list(near), TURNS // 15, 4 * runs)) / 2
-    share = min(0.95, max(0.05, (rmw - loop) / together))
-    stay = share / (1 - share) * transfer(*near, runs) / 2
+    stay = statistics.median(_stay(*near, rmw - loop) for _ in range(4 * runs))
     say("sleeping and waking")
     sleeping = sorted(_sleeps(*near) for _ in range(runs))[runs // 2]
     found = {}
@@ -95,6 +91,17 @@ def measure(
         second=second,
         steps=found,
     )
+
+
+def _stay(a: int, b: int, rmw: float) -> float:
+    """Return ns that a CPU keeps a line that two hammer.
+
+    What share of the time somebody has it tells how long, since for half of a journey nobody does.
+    The journey is that of the same moment.
+    """
+    together = turns("ring", [a, b], TURNS // 15, 1)[0] / 2
+    share = min(0.95, max(0.05, rmw / together))
+    return share / (1 - share) * max(0.1, _journey("visits", a, b)) / 2
 
 
 def _sleeps(a: int, b: int) -> tuple[float, float, float]:

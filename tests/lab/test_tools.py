@@ -42,11 +42,11 @@ def start():
     started = []
 
     def popen(words, **options):
-        process = subprocess.Popen(  # no threads of ours are running
+        process = subprocess.Popen(
             words,
-            preexec_fn=listening,
+            preexec_fn=listening,  # noqa: PLW1509 - no threads of ours are running
             text=True,
-            **options,  # noqa: PLW1509
+            **options,
         )
         started.append(process)
         return started[-1]
