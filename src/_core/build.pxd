@@ -34,6 +34,11 @@ cdef inline uint32_t tables_needed(trial_state *s) noexcept:
             + (s.nr + 1) * SLACK + (t.writers * FB_DEFERRED_TABLES if t.writer_op == WRITER_TARGET else 0))
 
 
+cdef inline uint32_t vma_lock_stride(uint32_t layout) noexcept nogil:
+    """Bytes from one VMA's lock to the next, where locks are objects of their own."""
+    return 64 if layout == VMA_LOCK_ALIGNED else sizeof(fb_rwsem)
+
+
 cdef inline int make_arena(trial_state *s) except -1:
     """Map the arena and lay out tasks, caches and the file system's shared parts."""
     cdef fb_trial *t = &s.t
@@ -42,7 +47,7 @@ cdef inline int make_arena(trial_state *s) except -1:
     cdef uint32_t nodes = t.nr_mappings // 4 + 64 + (t.writers + 1) * FB_DEFERRED + (s.nr + 1) * SLACK + 2 * t.nr_mms
     cdef uint64_t bytes
     cdef int error
-    t.lock_stride = 64 if t.vma_lock == VMA_LOCK_ALIGNED else sizeof(fb_rwsem)
+    t.lock_stride = vma_lock_stride(t.vma_lock)
     bytes = ((<uint64_t>s.nr + 2) * 2048 + sizeof(super_block) + <uint64_t>tables * (4096 + 64 + 4)
              + <uint64_t>vmas * (192 + 64 + 4) + <uint64_t>nodes * (256 + 4) + <uint64_t>t.nr_mms * 512
              + <uint64_t>t.nr_files * (sizeof(inode) + 256) + (4 << 20))

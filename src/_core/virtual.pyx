@@ -11,6 +11,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from _core.machine.simapi cimport (
     FBV_STEPS, fbv_configure, fbv_cpu_report, fbv_figure_names, fbv_line_report, fbv_log_record, fbv_machine,
     fbv_release, fbv_report_cpu, fbv_report_lines, fbv_report_log, fbv_report_steps)
+from _core.build cimport vma_lock_stride
 from _core.sync.arena cimport fb_arena
 
 from _core.trial cimport fb_step_names, make_constants, make_latency_edges, run_trial_reported
@@ -46,7 +47,7 @@ cdef bint _logging = False
 cdef uint32_t _top_lines = 0
 cdef uint32_t _workers = 0
 cdef uint32_t _tasks = 0
-cdef uint64_t _lock_size = 40
+cdef uint64_t _lock_size = 0
 
 
 cdef _configure(dict machine, uint64_t seed, uint64_t log_max):
@@ -162,9 +163,9 @@ def run_pattern(pattern: str, machine: dict, cpus: list, turns: int = 0, duratio
     """Run one small workload; see ``machine/patterns.h``.
 
     `machine`: the FIGURES by name, latencies in ps. `cpus`: the place of each task on the machine. `turns` each, or
-    as many as fit in `duration_ns`. Returns done, failed, ns, parks, cpu_ns, unpark_ns and wake_ns (one int
-    per task), guarded, cpu (counts per task), lines and log. Raises OSError (EDEADLK: all tasks wait
-    for ever; EINVAL: more tasks than CPUs).
+    as many as fit in `duration_ns`. Returns done, failed, ns, parks, cpu_ns, unpark_ns, wake_ns, kept,
+    kept_ns and found_ns (one int per task), guarded, cpu (counts per task), lines and log. Raises OSError (EDEADLK:
+    all tasks wait for ever; EINVAL: more tasks than CPUs).
     """
     global _busy, _tasks, _top_lines
     if _busy:
@@ -197,7 +198,7 @@ def run_trial(spec: dict) -> dict:
         _tasks = _workers + spec.get("writers", 0)
         _top_lines = spec.get("lines", 0)
         _logging = spec.get("log", 0) > 0
-        _lock_size = 64 if spec["vma_lock"] == CONSTANTS["VMA_LOCK_ALIGNED"] else 40
+        _lock_size = vma_lock_stride(spec["vma_lock"])
         out = run_trial_reported(spec, _report_trial, <void *>extra)
         out.update(extra)
         return out

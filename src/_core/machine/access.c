@@ -234,8 +234,7 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 
 	if (!c)
 		return;
-	fbv.now += sim.m.pause;
-	fbv.busy = fbv.now;
+	fbv_pause();
 	if (!fbv_ahead())
 		fbv_order();
 	/* Without a copy the caller's next look fetches one. A store of its own under way ends in a moment. */

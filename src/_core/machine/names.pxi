@@ -1,6 +1,7 @@
 # What lies in a cache line, in the kernel's words: the arena's labels, and what an offset inside a labelled range says.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from _core.mm.mm_types cimport pgtable, ptdesc, vm_area_struct, vma_node
 from _core.sync.arena cimport fb_arena, fb_arena_find, fb_arena_label
 
 _TABLES = {4: "PGD", 3: "PUD", 2: "PMD", 1: "PTE"}  # ptdesc.flags: level + 1
@@ -9,7 +10,8 @@ _PTL = {2: "pmd_lock", 1: "pte lock"}  # split locks: pmd_lockptr(), pte_lockptr
 _VMA_LINES = ("vm_flags + vm_lock_seq", "vm_ops + vm_file", "vm_refcnt")
 _INODE_LINES = ("i_state + i_mtime", "", "i_mmap_rwsem + nrpages")
 _KINDS = {"vma_node": "maple_node", "struct page": "struct pages of file", "i_pages": "i_pages of file"}
-_SIZES = {"vm_area_struct": 192, "vma_node": 256, "page table": 4096, "ptdesc": 64}
+_SIZES = {"vm_area_struct": sizeof(vm_area_struct), "vma_node": sizeof(vma_node), "page table": sizeof(pgtable),
+          "ptdesc": sizeof(ptdesc)}
 _FIELDS = {
     ("inode", "xa_lock"): "i_pages.xa_lock",
     ("mm_struct", "mmap_lock.wait"): "",  # osq, wait_lock and wait_list lie behind owner

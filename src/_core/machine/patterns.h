@@ -20,9 +20,9 @@
 	X(SHARED_LOADS)	/* of one line */						\
 	X(RING)		/* read-modify-writes on one line, and nothing between */	\
 	X(LOAD_CAS)	/* a load and a compare-and-swap on one line until it succeeds */ \
-	X(VISITS)	/* a swap on one line now and then; failed: how often another's was found */ \
+	X(VISITS)	/* a swap on one line now and then, timed; failed: how often another's was found */ \
 	X(LOAD_VISITS)	/* the same as a load and a compare-and-swap */			\
-	X(PAIR_VISITS)	/* the same as two swaps on two lines */			\
+	X(PAIR_VISITS)	/* the same as two swaps on two lines, outside_ns between them */ \
 	X(EXCLUSION)	/* a spinlock around a plain increment */			\
 	X(READERS)	/* down_read, up_read on one rwsem */				\
 	X(TRY_READERS)	/* down_read_trylock, up_read */				\
@@ -63,6 +63,7 @@ struct fb_pattern_lines {
 struct fb_pattern_task {
 	_Alignas(FB_LINE_PAIR) uint64_t done, failed, from_ns, to_ns;
 	uint64_t cpu_ns, unpark_ns, wake_ns;	/* PARK: on a CPU; in fb_unpark; from its call to the sleeper's going on */
+	uint64_t kept, kept_ns, found_ns;	/* visits of a line that was still here; their time; that of the others */
 	struct fb_pattern_lines *lines;
 	uint64_t *own;		/* a line of the arena */
 	uint64_t turns;		/* 0 = until the window closes */
@@ -76,6 +77,18 @@ FB_INLINE void fb_pattern_stroll(struct fb_pattern_task *t, uint64_t id)
 {
 	t->chance = t->chance * 6364136223846793005u + 1442695040888963407u + id;
 	fb_work(t->inside_ns / 2 + (t->chance >> 33) % (t->inside_ns + 1));
+}
+
+/* One visit took ns and found whose mark; one that an interrupt fell into is nobody's. */
+FB_INLINE void fb_pattern_visited(struct fb_pattern_task *t, uint64_t ns, bool others)
+{
+	if (ns < t->inside_ns && others) {
+		t->failed++;
+		t->found_ns += ns;
+	} else if (ns < t->inside_ns) {
+		t->kept++;
+		t->kept_ns += ns;
+	}
 }
 
 FB_INLINE void fb_pattern_wake(struct fb_task *me, struct fb_pattern_task *t)
@@ -96,7 +109,7 @@ FB_INLINE void fb_pattern_sleep(struct fb_task *me, struct fb_pattern_task *t)
 FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 {
 	struct fb_pattern_lines *l = t->lines;
-	uint64_t old;
+	uint64_t old, mark, from;
 
 	switch (t->pattern) {
 	case FB_PATTERN_LOADS:
@@ -118,19 +131,21 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 			t->failed++;
 		return true;
 	case FB_PATTERN_VISITS:
-		t->failed += fb_xchg_u64(&l->word, me->id, FB_RELAXED) != me->id;
-		fb_pattern_stroll(t, me->id);
-		return true;
 	case FB_PATTERN_LOAD_VISITS:
-		old = fb_load_u64(&l->word, FB_RELAXED);
-		t->failed += old != me->id;
-		while (!fb_cas_u64(&l->word, &old, me->id, FB_RELAXED))
-			;
-		fb_pattern_stroll(t, me->id);
-		return true;
 	case FB_PATTERN_PAIR_VISITS:
-		t->failed += fb_xchg_u64(&l->word, me->id, FB_RELAXED) != me->id;
-		fb_xchg_u64(&l->flag, me->id, FB_RELAXED);
+		from = fb_now();
+		if (t->pattern == FB_PATTERN_LOAD_VISITS) {
+			mark = old = fb_load_u64(&l->word, FB_RELAXED);
+			while (!fb_cas_u64(&l->word, &old, me->id, FB_RELAXED))
+				;
+		} else {
+			mark = fb_xchg_u64(&l->word, me->id, FB_RELAXED);
+		}
+		if (t->pattern == FB_PATTERN_PAIR_VISITS) {
+			fb_work(t->outside_ns);
+			fb_xchg_u64(&l->flag, me->id, FB_RELAXED);
+		}
+		fb_pattern_visited(t, fb_now() - from, mark != me->id);
 		fb_pattern_stroll(t, me->id);
 		return true;
 	case FB_PATTERN_EXCLUSION:
@@ -199,99 +214,6 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 		fb_work(t->inside_ns);
 		return true;
 	}
-}
-
-static void fb_pattern_main(struct fb_task *me)
-{
-	struct fb_pattern_task *t = me->arg;
-	int phase = fb_window(me);
-
-	fb_count(me, phase == FB_WINDOW_OPEN);
-	t->from_ns = fb_now();
-	t->cpu_ns = -fb_cpu_ns();
-	while (t->turns ? t->done < t->turns : phase != FB_WINDOW_CLOSED) {
-		t->done += fb_pattern_turn(me, t);
-		fb_work(t->outside_ns);
-		if (!t->turns && fb_window(me) != phase) {
-			if (phase == FB_WINDOW_WARMUP) {
-				t->done = t->failed = 0;
-				t->from_ns = fb_now();
-				fb_count(me, true);
-			}
-			phase = fb_window(me);
-		}
-	}
-	t->to_ns = fb_now();
-	t->cpu_ns += fb_cpu_ns();
-	fb_count(me, false);
-}
-
-struct fb_pattern_run {
-	/* in */
-	enum fb_pattern pattern;
-	uint32_t nr;
-	const int32_t *cpus;	/* one per task; NULL: anywhere */
-	uint64_t turns, warmup_ns, duration_ns, inside_ns, outside_ns;
-	/* out: one per task */
-	uint64_t *done, *failed, *ns, *parks, *cpu_ns, *unpark_ns, *wake_ns;
-	uint64_t guarded;
-	struct fb_rwsem at_rest;
-};
-
-/*
- * Run it. `report` is called before the arena goes. 0 or an errno. The arena is about 1 KiB a task.
- */
-static int fb_pattern_run(struct fb_pattern_run *r, void (*report)(void *arg, struct fb_arena *a), void *arg)
-{
-	struct fb_arena arena;
-	struct fb_run run = {0};
-	struct fb_pattern_task *t = NULL;
-	struct fb_pattern_lines *lines;
-	int err = fb_arena_init(&arena, (size_t)r->nr * 2048 + 65536);
-
-	if (err)
-		return err;
-	err = ENOMEM;
-	run.tasks = fb_tasks_create(&arena, r->nr);
-	lines = fb_arena_alloc(&arena, sizeof(*lines), FB_LINE_PAIR);
-	t = aligned_alloc(FB_LINE_PAIR, r->nr * sizeof(*t));
-	if (!run.tasks || !lines || !t)
-		goto out;
-	fb_rwsem_init(&lines->sem);
-	memset(t, 0, r->nr * sizeof(*t));
-	for (uint32_t i = 0; i < r->nr; i++) {
-		t[i] = (struct fb_pattern_task){.lines = lines, .turns = r->turns, .inside_ns = r->inside_ns,
-						.outside_ns = r->outside_ns, .pattern = r->pattern};
-		t[i].own = fb_arena_alloc(&arena, FB_LINE_PAIR, FB_LINE_PAIR);
-		if (!t[i].own)
-			goto out;
-		*t[i].own = (uint64_t)(uintptr_t)t[i].own;
-		run.tasks[i].arg = &t[i];
-		run.tasks[i].cpu = r->cpus ? r->cpus[i] : -1;
-	}
-	run.nr = run.nr_workers = r->nr;
-	run.fn = fb_pattern_main;
-	run.warmup_ns = r->turns ? 0 : r->warmup_ns;
-	run.duration_ns = r->turns ? 0 : r->duration_ns;
-	err = fb_machine_run(&run);
-	for (uint32_t i = 0; !err && i < r->nr; i++) {
-		r->done[i] = t[i].done;
-		r->failed[i] = t[i].failed;
-		r->ns[i] = t[i].to_ns - t[i].from_ns;
-		r->parks[i] = run.tasks[i].parks;
-		r->cpu_ns[i] = t[i].cpu_ns;
-		r->unpark_ns[i] = t[i].unpark_ns;
-		r->wake_ns[i] = t[i].wake_ns;
-	}
-	r->guarded = fb_load_u64(&lines->guarded, FB_RELAXED);
-	if (!err && report)
-		report(arg, &arena);
-out:
-	free(t);
-	if (run.tasks)
-		fb_tasks_destroy(run.tasks);
-	fb_arena_destroy(&arena);
-	return err;
 }
 
 #endif

@@ -1,9 +1,9 @@
-# Small workloads over the seam (machine/patterns.h).
+# Small workloads over the seam (machine/patterns.h) and their runs (patterns_run.h).
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from _core.sync.arena cimport fb_arena
 
-cdef extern from "machine/patterns.h" nogil:
+cdef extern from "machine/patterns_run.h" nogil:
     struct fb_pattern_run:
         int pattern
         uint32_t nr
@@ -16,6 +16,9 @@ cdef extern from "machine/patterns.h" nogil:
         uint64_t *cpu_ns
         uint64_t *unpark_ns
         uint64_t *wake_ns
+        uint64_t *kept
+        uint64_t *kept_ns
+        uint64_t *found_ns
         uint64_t guarded
     const char *const *fb_pattern_names()
     int fb_pattern_run_all "fb_pattern_run"(

@@ -25,7 +25,7 @@ cdef dict _run_pattern(str pattern, list cpus, uint64_t turns, uint64_t duration
     cdef uint32_t nr = len(cpus), i
     cdef int err
     cdef int32_t *where = <int32_t *>PyMem_Calloc(nr, sizeof(int32_t))
-    cdef uint64_t *counts = <uint64_t *>PyMem_Calloc(7 * nr, sizeof(uint64_t))
+    cdef uint64_t *counts = <uint64_t *>PyMem_Calloc(10 * nr, sizeof(uint64_t))
     out = {}
     try:
         if where == NULL or counts == NULL:
@@ -39,11 +39,13 @@ cdef dict _run_pattern(str pattern, list cpus, uint64_t turns, uint64_t duration
         r.inside_ns, r.outside_ns = inside_ns, outside_ns
         r.done, r.failed, r.ns, r.parks = counts, counts + nr, counts + 2 * nr, counts + 3 * nr
         r.cpu_ns, r.unpark_ns, r.wake_ns = counts + 4 * nr, counts + 5 * nr, counts + 6 * nr
+        r.kept, r.kept_ns, r.found_ns = counts + 7 * nr, counts + 8 * nr, counts + 9 * nr
         with nogil:
             err = fb_pattern_run_all(&r, _report, <void *>out)
         if err:
             raise OSError(err, os.strerror(err))
-        for i, name in enumerate(("done", "failed", "ns", "parks", "cpu_ns", "unpark_ns", "wake_ns")):
+        for i, name in enumerate(("done", "failed", "ns", "parks", "cpu_ns", "unpark_ns", "wake_ns", "kept", "kept_ns",
+                                  "found_ns")):
             out[name] = [counts[i * nr + k] for k in range(nr)]
         out["guarded"] = r.guarded
         return out

@@ -28,7 +28,7 @@ bool fb_park(struct fb_task *me, uint64_t timeout_ns)
 	c = sim.self;
 	if (c->token) {
 		c->token = 0;
-		fbv.now += sim.m.pause;
+		fbv_pause();
 		return true;
 	}
 	me->parks++;

@@ -226,7 +226,8 @@ FB_INLINE void fb_work(uint64_t ns)
 		ps -= ns * 1000 * fbv.jitter >> 20;
 	}
 	fbv.now += ps;
-	fbv.busy = fbv.now;
+	if (ns)
+		fbv.busy = fbv.now;
 }
 
 FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)
