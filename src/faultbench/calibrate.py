@@ -12,7 +12,7 @@ import itertools
 import json
 import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +28,8 @@ RUNS = 7
 TURNS = 300_000
 VISITS, VISIT_NS = 400, 1000
 SLEEPS = 2000
-# Whether misses overlap is measured; how far a CPU looks ahead in a fault is not. Independent loads
-# overlapped over some 50 ns of them on an EPYC of family 26, but what a fault does next depends on
-# what a lock's word says: 10 is an estimate that `validation.beside` was looked at for.
+# Whether misses overlap is measured; how far a CPU looks ahead in a fault is an estimate, made with
+# `validation.beside` in view, which shows what others would do.
 OVERLAP_NS = 10
 STEP_NS = 10_000_000  # window of a trial of `step_costs`
 MEASURED = "measured by faultbench calibrate"
@@ -51,6 +50,16 @@ class Calibration:
     upgrade: float = 1.0  # what a load costs the read-modify-write after it, in transfers
     second: float = 1.0  # what a miss right after a miss adds, in transfers
     steps: dict[str, float] = field(default_factory=dict)  # what the steps of a bare fault cost
+
+    @property
+    def migrates(self) -> bool:
+        """Whether a load takes a written line away: nothing is left for the upgrade to fetch."""
+        return self.upgrade < 0.5
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether two misses in a row take the time of one."""
+        return self.second < 0.5
 
 
 def measure(
@@ -121,24 +130,21 @@ def _sleeps(a: int, b: int) -> tuple[float, float, float]:
     return max(1.0, latency - call), max(1.0, (cpu - call) / 2), max(1.0, call)
 
 
-def turns(pattern: str, on: list[int], count: int, times: int, inside_ns: int = 0) -> list[float]:
+def turns(pattern: str, on: list[int], count: int, times: int) -> list[float]:
     """Return ns of one turn of the slowest task in each run, least first; a task on each CPU."""
     engine: Any = importlib.import_module("faultbench._calibrate")
-    found = [
-        engine.run_pattern(pattern, on, turns=count, inside_ns=inside_ns)["ns"]
-        for _ in range(times)
-    ]
+    found = [engine.run_pattern(pattern, on, turns=count)["ns"] for _ in range(times)]
     return sorted(max(ns) / count for ns in found)
 
 
-def transfer(a: int, b: int, runs: int = RUNS, pattern: str = "visits") -> float:
+def transfer(a: int, b: int, runs: int = RUNS) -> float:
     """Return ns that a line takes from CPU `a` to `b` or back: the median of `runs`.
 
     Each visits one word about every microsecond, too seldom to queue for it. A visit that finds the
-    other's mark has had to fetch the line; those share what two take more than one alone. (Tight
-    loops measure who wins the line, and a virtual CPU may wander between runs, hence medians.)
+    other's mark has had to fetch the line, one that finds its own has not; the transfer is what the
+    former take more. (Tight loops measure who wins the line.)
     """
-    return max(0.1, statistics.median(_journey(pattern, a, b) for _ in range(4 * runs)))
+    return max(0.1, statistics.median(_journey("visits", a, b) for _ in range(4 * runs)))
 
 
 def added(pattern: str, a: int, b: int, runs: int = RUNS) -> float:
@@ -149,10 +155,19 @@ def added(pattern: str, a: int, b: int, runs: int = RUNS) -> float:
 
 def _journey(pattern: str, a: int, b: int) -> float:
     engine: Any = importlib.import_module("faultbench._calibrate")
-    alone = turns(pattern, [a], VISITS, 1, VISIT_NS)[0]
-    both = engine.run_pattern(pattern, [a, b], turns=VISITS, inside_ns=VISIT_NS)
-    more = float(sum(both["ns"])) - 2 * VISITS * alone
-    return more / max(1, int(sum(both["failed"])))
+    return journey(engine.run_pattern(pattern, [a, b], turns=VISITS, inside_ns=VISIT_NS))
+
+
+def journey(done: Mapping[str, list[int]]) -> float:
+    """Return ns that visits which found another's mark took more than those which found their own.
+
+    `done` is what ``run_pattern`` returns of one of the visiting workloads.
+    """
+    found, kept = (
+        sum(done[ns]) / max(1, sum(done[count]))
+        for ns, count in (("found_ns", "failed"), ("kept_ns", "kept"))
+    )
+    return found - kept
 
 
 def step_costs(cpu: int, runs: int = RUNS) -> dict[str, float]:
@@ -221,7 +236,10 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
             found.residency,
             f"{where}: share of the time that a hammered line is in use",
         ),
-        "park": (found.park, f"{where}: half of the CPU time of going to sleep and coming back"),
+        "park": (
+            found.park,
+            f"estimate: half of the CPU time of going to sleep and coming back, {where}",
+        ),
         "wake": (
             found.wake,
             f"{where}: from the end of the waker's call to the sleeper's going on",
@@ -242,13 +260,13 @@ def to_toml(name: str, found: Calibration, topology: Topology, model: str) -> st
         figures[figure] = (least, source)
     figures["memory"] = (max(generic.ns["memory"], least), generic.sources["memory"])
     dirty = (
-        "migrates" if found.upgrade < 0.5 else "shares",
+        "migrates" if found.migrates else "shares",
         f"{where}: the read-modify-write after a load adds {found.upgrade:.2f} of a transfer",
     )
     overlap = (
-        OVERLAP_NS if found.second < 0.5 else 0,
-        f"{where}: a second miss right after a first adds {found.second:.2f} of a transfer; how "
-        "far a CPU looks ahead is an estimate (docs/beside.md)",
+        OVERLAP_NS if found.overlaps else 0,
+        f"estimate: how far a CPU looks ahead; {where}: a second miss right after a first adds "
+        f"{found.second:.2f} of a transfer",
     )
     measured = [
         "# Steps of a bare fault here (cost none, 1 worker), CPU ns; not read by the simulation:",

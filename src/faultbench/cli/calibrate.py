@@ -60,9 +60,10 @@ def _show(found, distances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN
     for name, ns in distances.items():
         shown = {"core": "same core", "l3": "same socket", "remote": "other socket"}[name]
         print(f"transfer, {shown}: {ns:.0f} ns")
-    what = "migrates with it" if found.upgrade < 0.5 else "is shared by it"
-    print(f"a written line {what}: an upgrade after a load costs {found.upgrade:.2f} of a transfer")
-    print(f"a second miss right after a first adds {found.second:.2f} of a transfer")
+    what = "takes a written line away" if found.migrates else "shares a written line"
+    print(f"a load {what}: the upgrade after it costs {found.upgrade:.2f} of a transfer")
+    how = "overlap" if found.overlaps else "do not overlap"
+    print(f"misses {how}: a second right after a first adds {found.second:.2f} of a transfer")
     print(
         f"residency {found.residency:.0f} ns; going to sleep {found.park:.0f} ns, waking somebody "
         f"{found.unpark:.0f} ns, until that one runs {found.wake:.0f} ns more"
