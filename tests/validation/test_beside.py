@@ -22,7 +22,8 @@ def cell(ratio, noise=0.0):
     real = [100.0 + n for n in range(12)]
     again = [ns * (1 + (noise if n % 2 else -noise)) for n, ns in enumerate(real)]
     model = [ratio * (a + b) / 2 for a, b in zip(real, again, strict=True)]
-    return beside.Cell(real, again, model, [1.0] * 12)
+    others = {name: [ns * (k + 2) for ns in model] for k, name in enumerate(beside.OTHERS)}
+    return beside.Cell(real, again, model, [1.0] * 12, others)
 
 
 def test_within_fifteen_per_cent_or_twice_the_noise():
@@ -46,6 +47,7 @@ def test_a_ratio_is_of_one_block():
 def test_the_page_has_every_case_with_its_intervals():
     keys = product(beside.PROFILES, beside.HANDLERS, (Path.RETRY, Path.DIRECT), (1, 2))
     text = beside.page({key: cell(1.2) for key in keys}, [FOUND] * 12, 3)
+    assert text.count("| 1.20 | 2.40 | 3.60 | 4.80 | 6.00 |") == 3 * 2  # 2 workers, one profile
     assert text.count("| outside |") == 2 * 3 * 2 * 2
     assert "1.20 to 1.20" in text
     assert "130 to 130 ns" in text

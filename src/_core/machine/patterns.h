@@ -134,6 +134,7 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 	case FB_PATTERN_LOAD_VISITS:
 	case FB_PATTERN_PAIR_VISITS:
 		from = fb_now();
+		fb_work(1);	/* the access does not begin while the clock is still being read */
 		if (t->pattern == FB_PATTERN_LOAD_VISITS) {
 			mark = old = fb_load_u64(&l->word, FB_RELAXED);
 			while (!fb_cas_u64(&l->word, &old, me->id, FB_RELAXED))

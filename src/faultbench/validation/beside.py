@@ -4,7 +4,8 @@ A block calibrates this machine, runs every case on threads, on the simulation o
 measured, and on threads again. A ratio is virtual over threads in CPU ns per fault, block by block,
 with its bootstrap interval; beside it the A/A interval of threads alone (the second of two like
 trials over the first). The journey of a line is measured again at the end of a block: where it has
-changed, the host moved a virtual CPU meanwhile, and the block is run again.
+changed, the host moved a virtual CPU meanwhile, and the block is run again. A last table shows what
+other rules of lines would give.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from faultbench.analysis import stats
 from faultbench.enums import Handler
 from faultbench.enums import Path as Way
 from faultbench.machines import Job, Machine, get_machine
-from faultbench.machines.virtual import VirtualMachine
 from faultbench.model import TrialSpec
 from faultbench.rules import DEFAULT_KERNEL, NO_FILES, resolve
 from faultbench.topology import Topology, read_topology
+from faultbench.validation.cases import Varied
 
 BLOCKS, TRIES = 12, 200
 REAL_NS = 40_000_000
@@ -38,6 +39,13 @@ MOVED = 0.15  # a line's journey at the end of a block over that at its beginnin
 PROFILES = ("default", "none")
 HANDLERS = (Handler.NOP, Handler.DEVICE_DAX, Handler.EXT4)
 Key = tuple[str, Handler, Way, int]  # cost profile, handler, path, workers
+# What the simulation of the same block would give with other rules of lines (ps).
+OTHERS: dict[str, dict[str, int]] = {
+    "a miss stalls": {"overlap": 0},
+    "misses overlap, 50 ns": {"overlap": 50_000},
+    "a load shares": {"dirty_load": 0},
+    "it stalls and shares": {"overlap": 0, "dirty_load": 0},
+}
 
 
 @dataclass
@@ -48,14 +56,15 @@ class Cell:
     again: list[float] = field(default_factory=list)
     simulated: list[float] = field(default_factory=list)
     on_cpu: list[float] = field(default_factory=list)  # share of the threads' windows
+    others: dict[str, list[float]] = field(default_factory=dict)  # simulated, by OTHERS
 
     def threads(self) -> list[float]:
         """Return what both of a block's trials on threads say of it."""
         return [(a + b) / 2 for a, b in zip(self.real, self.again, strict=True)]
 
-    def ratio(self) -> tuple[float, float, float]:
-        """Return virtual over threads with its interval."""
-        return interval(self.threads(), self.simulated)
+    def ratio(self, other: str = "") -> tuple[float, float, float]:
+        """Return virtual over threads with its interval, or that with other rules."""
+        return interval(self.threads(), self.others[other] if other else self.simulated)
 
     def noise(self) -> tuple[float, float, float]:
         """Return the second over the first of two like trials with its interval."""
@@ -104,18 +113,25 @@ def block(number: int, topology: Topology, cells: Mapping[Key, Cell]) -> calibra
     """Add one block to `cells` and return its calibration; `UnsteadyError` if the host changed."""
     real = get_machine("threads")
     found = calibrate.measure(topology, lambda _: None, runs=3, steps=False)
-    simulated = VirtualMachine(calibrate.description("here", found, topology, "this CPU"))
+    machine = calibrate.description("here", found, topology, "this CPU")
     seen: dict[Key, tuple[float, float, float, float]] = {}
+    others: dict[Key, dict[str, float]] = {}
     for key in cells:
         cost = costs.load(key[0]).steps
         timed = replace(case(*key[1:]), duration_ns=REAL_NS, warmup_ns=REAL_NS // 6)
-        counted = replace(timed, duration_ns=0, warmup_ns=0, faults=2000, warmup_faults=600)
+        counted = replace(
+            timed, duration_ns=0, warmup_ns=0, faults=2000, warmup_faults=600, seed=number
+        )
         first, share = cpu_ns(real, timed, cost)
-        model, _ = cpu_ns(simulated, replace(counted, seed=number), cost)
+        model, _ = cpu_ns(Varied(machine, {}), counted, cost)
         second, after = cpu_ns(real, timed, cost)
         if min(share, after) < ON_CPU:
             raise UnsteadyError
         seen[key] = first, second, model, share
+        others[key] = {
+            name: cpu_ns(Varied(machine, changed), counted, cost)[0]
+            for name, changed in (OTHERS.items() if is_shown(key) else ())
+        }
     pair = min(found.matrix, key=lambda pair: found.matrix[pair])
     if abs(calibrate.transfer(*pair) / found.matrix[pair] - 1) > MOVED:
         raise UnsteadyError
@@ -125,7 +141,15 @@ def block(number: int, topology: Topology, cells: Mapping[Key, Cell]) -> calibra
         cell.again.append(second)
         cell.simulated.append(model)
         cell.on_cpu.append(share)
+        for name, ns in others[key].items():
+            cell.others.setdefault(name, []).append(ns)
     return found
+
+
+def is_shown(key: Key) -> bool:
+    """Whether the case is in the table of other rules: lines travel where there are two."""
+    profile, _, _, workers = key
+    return profile == PROFILES[0] and workers > 1
 
 
 def run() -> tuple[dict[Key, Cell], list[calibrate.Calibration], int]:
@@ -170,6 +194,21 @@ def table(profile: str, cells: Mapping[Key, Cell]) -> str:
     return "\n".join([*lines, ""])
 
 
+def sensitivity(cells: Mapping[Key, Cell]) -> str:
+    """Return the section that shows the ratios under other rules of lines."""
+    lines = [
+        "## The rules of lines: virtual/threads under others", "",
+        "| handler | path | as calibrated | " + " | ".join(OTHERS) + " |",
+        "|---|---|" + "---:|" * (1 + len(OTHERS)),
+    ]  # fmt: skip
+    for key, cell in cells.items():
+        if is_shown(key):
+            ratios = (cell.ratio(name)[0] for name in ("", *OTHERS))
+            shown = " | ".join(f"{ratio:.2f}" for ratio in ratios)
+            lines.append(f"| {key[1]} | {key[2]} | {shown} |")
+    return "\n".join([*lines, ""])
+
+
 def page(cells: Mapping[Key, Cell], found: list[calibrate.Calibration], again: int) -> str:
     """Return the page."""
     journeys = [min(one.matrix.values()) for one in found]
@@ -190,14 +229,14 @@ def page(cells: Mapping[Key, Cell], found: list[calibrate.Calibration], again: i
         f"{ON_CPU:.0%} of a window (two workers meet in a line only while both run) were run "
         f"again: {again}.\n\n"
         f"That misses overlap is measured; over how much is not: {calibrate.OVERLAP_NS} ns of "
-        "instructions (`overlap_ns`) is an estimate, made with this page in view. Independent "
-        "loads overlapped over some 50 ns on the host it was made on; with 50, ext4 under `retry` "
-        "with 2 workers came out at about 0.8, with 0 at about 1.4.\n\n"
+        "instructions (`overlap_ns`) is an estimate, made with this page in view. The last table "
+        "shows what other rules give; its cost profile is `default`, its cases have 2 workers.\n\n"
         "*95 %*: bootstrap interval of the ratio over blocks. *A/A*: that of the second over the "
         "first of two like trials on threads. *on CPU*: the share of the threads' windows that "
         "they really ran.\n"
     )
-    return "\n".join([text, *(table(profile, cells) for profile in PROFILES)])
+    parts = [text, *(table(profile, cells) for profile in PROFILES), sensitivity(cells)]
+    return "\n".join(parts)
 
 
 def main() -> None:
