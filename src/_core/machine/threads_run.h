@@ -43,8 +43,8 @@ static __attribute__((unused)) void fb_machine_unmap(void *p, size_t bytes)
  * Busy work is a chain of dependent multiplications: it takes the same time on a loaded machine's CPU clock, disturbs no
  * cache and reads no clock. It begins when every access before it is done, and no access after it begins before its end.
  * The instructions that it stands for are thousands of bytes of code that load, branch on what they loaded and take
- * locks; a bare chain would go on behind a missing line, and the line's price would vanish (measured: with 2 workers of
- * nop, half of it). What beginning and ending cost is part of the time, so that fb_work(ns) takes ns.
+ * locks; a bare chain would go on behind a missing line, and the line's price would vanish (seen with 2 workers of nop:
+ * 40 to 80 % of it). What beginning and ending cost is part of the time, so that fb_work(ns) takes ns.
  */
 #if defined(__x86_64__)
 #define fb_serialise() __builtin_ia32_lfence()

@@ -2,8 +2,7 @@
 
 The guest traces the lock functions with their callers; a pair (function, caller) is one operation
 on one lock. Two faults of each case are compared, the first in a fresh mapping and a second. A lock
-that both take and that has no name here is a difference too. One that the model leaves out on
-purpose would be listed in `LEFT_OUT`, with the reason, and printed: there is none.
+that both take and that has no name here is a difference too.
 """
 
 from __future__ import annotations
@@ -56,8 +55,6 @@ _BY_CALLER = {
     "__pud_alloc": "page_table_lock",
 }
 _MODELLED = frozenset(_BY_CALLER.values())
-# Taken by the kernel in a fault, not by the model: "function <-caller" -> why it is left out.
-LEFT_OUT: dict[str, str] = {}
 # Once per tick, not once per fault: the time stamp of the inode. From here up to there.
 _UPDATE_TIME = {
     "__ext4_journal_start_sb <-ext4_dirty_inode": "down_read <-ext4_dax_huge_fault",
@@ -255,8 +252,7 @@ def report(*, recorded: bool, say: Say, offline: bool = False) -> tuple[str, boo
     besides: dict[str, set[str]] = {}
     for case, kernel in zip(cases(), found["cases"], strict=True):
         first, second = model(case)
-        unknown = [taken for taken in kernel["besides"] if taken not in LEFT_OUT]
-        equal = [kernel["first"] == first, kernel["second"] == second, not unknown]
+        equal = [kernel["first"] == first, kernel["second"] == second, not kernel["besides"]]
         for taken in kernel["besides"]:
             besides.setdefault(taken, set()).add(case.handler.value)
         counts = f"{len(first)} and {len(second)} operations"
@@ -271,6 +267,5 @@ def report(*, recorded: bool, say: Say, offline: bool = False) -> tuple[str, boo
                 lines.append(f"     {name} kernel: {' '.join(kernel_order)}")
                 lines.append(f"     {name} model:  {' '.join(model_order)}")
     for taken, where in sorted(besides.items()):
-        why = LEFT_OUT.get(taken, "the model does not have it")
-        lines.append(f"     in the kernel only: {taken} ({', '.join(sorted(where))}): {why}")
+        lines.append(f"     in the kernel only: {taken} ({', '.join(sorted(where))})")
     return "\n".join(lines), same

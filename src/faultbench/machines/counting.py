@@ -72,7 +72,10 @@ def reason(code: int) -> str:
             return "this kernel has no such tracepoint"
         return "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
     if code in (errno.EACCES, errno.EPERM) and os.geteuid() == 0 and (kind := running.lockdown()):
-        return f"kernel lockdown ({kind}) forbids it, even to root; boot with lockdown=none"
+        return (
+            f"kernel lockdown ({kind}) forbids it, even to root; boot without lockdown= on the "
+            "command line, and with Secure Boot off where that sets it"
+        )
     if code in (errno.EACCES, errno.EPERM):
         return "counting needs root or CAP_PERFMON, and leave to read tracefs"
     return f"the kernel refused to count: {os.strerror(code)}"

@@ -199,7 +199,7 @@ CASES = (
         "faults/s",
         "Agrees: the shape, linear to about 12 threads, a drop, a plateau, at 0.7 of the published "
         "rate. Does not agree: the gain of 10 to 15 % from 21 threads on; simulated it is within "
-        "2 %. In the model both locks cost three journeys of one line a fault (fetch, upgrade, "
+        "3 %. In the model both locks cost three journeys of one line a fault (fetch, upgrade, "
         "release), and the rwsem's owner lies in that line; what else the series changed, fields "
         "moved between the VMA's lines and a pointer less to follow, is free here. Nor does the "
         "model have the rise at 48 threads. Page allocation, memory bandwidth and memcg, which are "
