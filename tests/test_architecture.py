@@ -20,7 +20,7 @@ LAYERS = {
     "table": 3, "wis": 4, "importing": 5, "timeline": 5,
     "values": 3, "config": 4, "plan": 5, "runner": 5,
     "analysis": 5, "audit": 5, "plots": 6, "report": 7, "lab": 7, "cli": 9,
-    "calibrate": 5,
+    "calibrate": 5, "machine_file": 6,
     "explain": 6,
     "validation": 8,
 }  # fmt: skip

@@ -18,7 +18,7 @@ def calibrate(
 ) -> None:
     """Measure local hits, transfers, residency and wake-ups here; write a machine file."""
     from faultbench import calibrate as measuring
-    from faultbench import host
+    from faultbench import host, machine_file
     from faultbench.errors import OutputError, UsageError
     from faultbench.machines.description import parse
     from faultbench.topology import read_topology
@@ -34,7 +34,7 @@ def calibrate(
 
     found = measuring.measure(topology, say)
     model = str(host.identity(topology).get("cpu_model", ""))[:100]
-    text = measuring.to_toml(_name(output), found, topology, model)
+    text = machine_file.to_toml(_name(output), found, topology, model)
     parse(text, str(output))  # what it writes it can read
     target = picture or output.with_suffix(".png")
     try:
@@ -46,7 +46,7 @@ def calibrate(
         raise OutputError(f"{error.filename or output}: {error.strerror}") from None
     except ValueError as error:  # matplotlib: a format it does not know
         raise OutputError(f"--picture {target}: {error}") from None
-    _show(found, measuring.by_distance(found, topology))
+    _show(found, machine_file.by_distance(found, topology))
     print(f"\nmachine file: {output}; matrix: {target}", file=sys.stderr)
     print(f"use it: faultbench sweep --machine virtual:{output}", file=sys.stderr)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faultbench import calibrate, costs
+from faultbench import calibrate, costs, machine_file
 from faultbench.analysis import stats
 from faultbench.enums import Handler
 from faultbench.enums import Path as Way
@@ -113,7 +113,7 @@ def block(number: int, topology: Topology, cells: Mapping[Key, Cell]) -> calibra
     """Add one block to `cells` and return its calibration; `UnsteadyError` if the host changed."""
     real = get_machine("threads")
     found = calibrate.measure(topology, lambda _: None, runs=3, steps=False)
-    machine = calibrate.description("here", found, topology, "this CPU")
+    machine = machine_file.description("here", found, topology, "this CPU")
     seen: dict[Key, tuple[float, float, float, float]] = {}
     others: dict[Key, dict[str, float]] = {}
     for key in cells:
@@ -228,7 +228,7 @@ def page(cells: Mapping[Key, Cell], found: list[calibrate.Calibration], again: i
         "CPUs may be neighbours now and far apart a second later) or threads ran for less than "
         f"{ON_CPU:.0%} of a window (two workers meet in a line only while both run) were run "
         f"again: {again}.\n\n"
-        f"That misses overlap is measured; over how much is not: {calibrate.OVERLAP_NS} ns of "
+        f"That misses overlap is measured; over how much is not: {machine_file.OVERLAP_NS} ns of "
         "instructions (`overlap_ns`) is an estimate, made with this page in view. The last table "
         "shows what other rules give; its cost profile is `default`, its cases have 2 workers.\n\n"
         "*95 %*: bootstrap interval of the ratio over blocks. *A/A*: that of the second over the "
