@@ -193,3 +193,18 @@ def test_an_edited_cost_profile_is_another_trial(tmp_path):
         file.write_text(f"[steps]\nexc_page_fault = {ns}\n")
         ids.append({s.trial_id for s in build(cost=str(file)).specs})
     assert not ids[0] & ids[1]
+
+
+def test_a_load_has_the_same_seeds_on_every_machine():
+    """Which ranges fall back is drawn from the seed: counters must agree between machines."""
+
+    class Other(FakeMachine):
+        name = "virtual:other"
+        digest = "d"
+
+    def seeds(machine, **given):
+        made = build(machine=machine, handler="xfs", threads="1", writers="0", **given)
+        return {(s.repeat, s.seed) for s in made.specs}
+
+    assert seeds(FakeMachine(), fallback="0.2") == seeds(Other(), fallback="0.2", duration="9ms")
+    assert seeds(FakeMachine(), fallback="0.2") != seeds(FakeMachine(), fallback="0.3")

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from faultbench import config, values
 from faultbench.costs import CostProfile
-from faultbench.enums import Handler, Map, Order, Path, WriterOp
+from faultbench.enums import Handler, Map, Order, Path, Pin, WriterOp
 from faultbench.errors import UsageError
 from faultbench.machines import Machine
 from faultbench.model import TrialSpec, digest
@@ -198,6 +198,19 @@ def _point_id(spec: TrialSpec) -> str:
     return digest(replace(spec, kernel="", path=None, rules=None, knobs="").to_dict())
 
 
+def _seed(options: config.Options, spec: TrialSpec, repeat: int) -> int:
+    """Return the seed of a trial: one load has the same on every machine, however long it runs.
+
+    The seed says among other things which ranges fall back: counters could not agree otherwise.
+    """
+    load = replace(
+        spec, machine="", machine_digest="", pin=Pin.CORE, cost="", cost_digest="",
+        kernel="", path=None, rules=None, knobs="",
+        duration_ns=0, warmup_ns=0, faults=0, warmup_faults=0,
+    )  # fmt: skip
+    return int(digest([options.seed, load.to_dict(), repeat]), 16) >> 1
+
+
 def _check_load(options: config.Options, tasks: int, limit: int) -> None:
     if tasks > OVERSUBSCRIBED * limit and not options.oversubscribe:
         raise UsageError(
@@ -215,7 +228,7 @@ def _interleaved(
             variants = _shuffled(rng, [points[name][key] for key in sorted(points[name])])
             for repeat, order in ((2 * block, variants), (2 * block + 1, variants[::-1])):
                 if repeat < options.repeats:
-                    seed = int(digest([options.seed, name, repeat]), 16) >> 1
+                    seed = _seed(options, order[0], repeat)
                     for spec in order:
                         yield replace(spec, seed=seed, repeat=repeat)
 

@@ -63,6 +63,8 @@ static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t 
 	l->depart = t + takes > kept ? t + takes : kept;
 	l->depart -= flight;
 	l->taking = r->kind == FBV_OWN;
+	if (l->taking && l->watchers)
+		fbv_wake_watchers(l, l->depart);
 	return l->depart + flight;
 }
 

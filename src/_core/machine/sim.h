@@ -80,7 +80,7 @@ struct fbv_event {
 	uint64_t key;			/* ps << 11 | cpu; FBV_NEVER: no event */
 	uint64_t what;			/* generation << 32 | slot << 8 | type: one word, because it is moved about */
 };
-enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 10000000 };
+enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 1000000 };
 
 struct fbv_sim {
 	struct fbv_machine m;
@@ -91,6 +91,7 @@ struct fbv_sim {
 	uint64_t lookahead;		/* ps: nobody can take a line sooner than this after asking */
 	struct fbv_event *heap;
 	uint32_t events, events_max;
+	uint32_t deeds;			/* events that are not a spinner's alarm */
 	struct fbv_cpu *self;		/* whose fiber runs; NULL outside a run */
 	struct fb_fiber home;
 	struct fb_run *run;
@@ -100,7 +101,7 @@ struct fbv_sim {
 	uint64_t no_steps[FBV_STEPS];	/* where time goes that is not counted */
 	struct fbv_entry *stores;
 	int	 error;
-	uint64_t vain;			/* spinners that looked up since a line last moved */
+	uint64_t vain;			/* times that spinners looked up since a line last moved, with nobody else to do anything */
 	uint64_t log_max, log_nr;
 	struct fbv_log_record *log;
 	uint32_t *touched, touched_nr, touched_max;	/* lines that have a state, in order of first access */

@@ -96,7 +96,7 @@ void fbv_release(void)
 	sim.touched = NULL;
 	fbv.lines = NULL;
 	fbv.copies = NULL;
-	sim.events = sim.nr = 0;
+	sim.events = sim.deeds = sim.nr = 0;
 	sim.log_nr = 0;
 	sim.touched_nr = sim.touched_max = 0;
 }
