@@ -40,6 +40,13 @@ struct fbv_entry {		/* of the store buffer */
 	uint8_t	 bytes;
 };
 
+/* What came and went with one line in the windows; apart from struct fbv_line, which is full. */
+struct fbv_traffic {
+	uint64_t fetches;	/* arrivals of copies */
+	uint64_t transfers;	/* arrivals in exclusive state */
+	uint64_t invalidated;	/* copies lost to them */
+};
+
 enum fbv_op { FBV_OP_NONE, FBV_OP_LOAD, FBV_OP_OWN, FBV_OP_DRAIN, FBV_OP_ROOM };
 enum fbv_state { FBV_RUNNING, FBV_ORDERING, FBV_WAITING, FBV_DRAINING, FBV_SPINNING, FBV_PARKED, FBV_ENDED };
 
@@ -96,7 +103,8 @@ struct fbv_sim {
 	struct fb_fiber home;
 	struct fb_run *run;
 	uint64_t open_ps, close_ps;
-	size_t	 arena_bytes, line_bytes, copies_bytes;
+	struct fbv_traffic *traffic;	/* of each line */
+	size_t	 arena_bytes, line_bytes, copies_bytes, traffic_bytes;
 	uint64_t seed;
 	uint64_t no_steps[FBV_STEPS];	/* where time goes that is not counted */
 	struct fbv_entry *stores;
