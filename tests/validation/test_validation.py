@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("faultbench._virtual")
@@ -67,3 +69,14 @@ def test_page_has_every_case_and_the_disclaimer():
     text = page.render(rates, {"writers": {"fewest": 1.0, "most": 2.0}}, "3 cases, equal")
     assert all(case.title in text for case in cases.CASES)
     assert "does not claim" in text
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.title[:40])
+def test_the_page_is_of_this_model(case):
+    """A change of the model that moves rates wants `python -m faultbench.validation` again."""
+    shown = (Path(__file__).parents[2] / "docs/validation.md").read_text()
+    section = shown.split(f"## {case.title}\n")[1].split("\n## ")[0]
+    threads = case.threads[1]  # with one the lines hardly travel
+    row = next(line for line in section.splitlines() if line.startswith(f"| {threads} |"))
+    for series in case.series:
+        assert f" {series.simulate(threads, {}):,.0f} " in row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from faultbench.machines.description import load, names
@@ -132,7 +133,7 @@ def _shapes(number: int, case: Case, rates: Rates) -> list[str]:
 
 def _fairness(found: Mapping[str, Mapping[str, float]]) -> str:
     names = list(next(iter(found.values())))
-    table = [["", *names], *([k, *(f"{row[n]:.1f}" for n in names)] for k, row in found.items())]
+    table = [["", *names], *([k, *(_short(row[n]) for n in names)] for k, row in found.items())]
     return "\n".join(
         [
             "## Handoff fairness among 240 writers",
@@ -157,6 +158,10 @@ def _fairness(found: Mapping[str, Mapping[str, float]]) -> str:
             "",
         ]
     )
+
+
+def _short(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:,.1f}"  # the loops measure no wait
 
 
 def _figure(value: float | None) -> str:

@@ -127,10 +127,12 @@ def _loop(
         pattern, load(GENOA).figures(**(changed or {})), list(range(writers)),
         warmup_ns=5_000_000, outside_ns=100, seed=1, **times,
     )  # fmt: skip
-    return _spread(result["done"], result["parks"], 0)
+    return _spread(result["done"], result["parks"])
 
 
-def _spread(operations: list[int], sleeps: list[int], wait_ns: int) -> dict[str, float]:
+def _spread(
+    operations: list[int], sleeps: list[int], wait_ns: float = float("nan")
+) -> dict[str, float]:
     return {
         "fewest": min(operations),
         "mean": sum(operations) / len(operations),
