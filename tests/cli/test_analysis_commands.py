@@ -217,6 +217,27 @@ def test_mixed_machines_stay_apart(tmp_path):
     assert min(floors) >= 10
 
 
+def test_the_sweeps_own_table_and_compare_say_the_same(tmp_path):
+    """The table is made machine by machine, `compare` of the whole file: nothing may differ."""
+    from faultbench import table
+    from faultbench.analysis import compare
+    from faultbench.cli.ratios import Ratios
+
+    both = [*sweep_trials(noise=0.05), *sweep_trials(machine="virtual:epyc", noise=1e-5, cpus=99)]
+    df = table.frame(both)
+    whole = compare.by_column(df, "path").table
+    for machine, part in df.groupby("machine"):
+        mine = whole[whole["machine"] == machine]
+        own = Ratios(part, "faults_per_s")
+        assert own.floor_pct == pytest.approx(mine["noise_floor_pct"].median())
+        for row in part[part["path"] == "direct"].to_dict("records"):
+            found = own.of(row)
+            key = [str(row[k]) for k in own._keys]
+            case = mine[(mine[own._keys].astype(str) == key).all(axis=1)]
+            assert case["verdict"].tolist() == [found.verdict]
+            assert case["ratio"].tolist() == [found.ratio]
+
+
 def test_csv_reads_back(results):
     """What `compare` sees is what `export` shows: the table's first columns are the contract."""
     from faultbench import records, table
