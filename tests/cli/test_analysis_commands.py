@@ -190,14 +190,19 @@ def test_import_then_compare_and_fit(tmp_path):
     out = tmp_path / "wis.jsonl"
     run("import", *files, "--format", "will-it-scale", "--test", "page_fault1", "-o", out)
     both = json.loads(run("compare", out, out, "--format", "json").stdout)
-    assert len(both["cases"]) == 12 - 1  # one task is one case, as thread or as process
+    assert len(both["cases"]) == 12
+    assert {c["n_a"] for c in both["cases"]} == {6}
     fits = json.loads(run("fit", out, "--format", "json").stdout)["curves"]
     threads = next(f for f in fits if f["case"]["mms"] == "shared")
-    assert threads["alpha"] == pytest.approx(0.05, abs=0.02)
+    assert threads["alpha"] == pytest.approx(0.05, abs=0.001)
+    processes = next(f for f in fits if f["case"]["mms"] == "private")
+    assert processes["throughput"][0] == pytest.approx(4e5, rel=0.02)  # not the mean of both
     run("plot", out, "-o", tmp_path / "p")
     run("import", files[0], "--format", "pft", "-o", tmp_path / "n.jsonl", code=65)
     assert not (tmp_path / "n.jsonl").exists()
-    run("import", files[0], "--format", "will-it-scale", "-o", out, code=74)  # never overwritten
+    kept = run("import", files[0], "--format", "will-it-scale", "-o", out, code=74)
+    assert "exists" in kept.stderr
+    assert "--resume" not in kept.stderr  # import has no such option
 
 
 def test_nothing_from_a_file_reaches_the_terminal_raw(tmp_path):
