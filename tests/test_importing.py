@@ -118,6 +118,7 @@ def test_one_kind_alone_is_its_own_column():
     assert not series.threads
     assert series.processes[1].rate == round((477990 + 480001) / 2)
 
+
 def test_raw_output_with_another_number_of_tasks():
     with pytest.raises(UsageError, match="2 runs but 3 numbers"):
         wis(RAW, tasks=[1, 2, 3])

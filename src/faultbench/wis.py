@@ -6,8 +6,8 @@
 
 Whole operations per second (faults, here), idle percent of the whole machine, and the best rate of
 one task times tasks. Address spaces tell the columns apart: ``--mms private`` are processes,
-``--mms shared`` threads; what was imported says which binary it was. A number of tasks that was not measured one of the ways is -1 there, as a
-failed point is.
+``--mms shared`` threads; what was imported says which binary it was. A number of tasks that was
+not measured one of the ways is -1 there, as a failed point is.
 """
 
 from __future__ import annotations

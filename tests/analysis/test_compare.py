@@ -134,6 +134,16 @@ def test_one_sided_cases_are_counted_not_hidden():
     got = c.by_column(df, "path")
     assert set(got.table.handler) == {"device-dax"}
     assert any("8 case(s) measured on one side only" in n for n in got.notes)
+    assert set(got.lone.handler) == {"ext4"}
+    assert got.lone[["a", "b", "only"]].drop_duplicates().to_numpy().tolist() == [
+        ["retry", "direct", "a"]
+    ]
+    assert len(got.lone) == 8
+
+
+def test_a_machine_that_was_swept_one_way_only_lacks_nothing():
+    other = sweep(machine="virtual:x", paths=("direct",))
+    assert not len(c.by_column(pd.concat([sweep(), other]), "path").lone)
 
 
 def test_virtual_results_have_a_floor_of_ten_percent():

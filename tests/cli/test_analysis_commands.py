@@ -96,15 +96,58 @@ def test_compare_two_files_and_gates(results, tmp_path):
     slow = write(
         tmp_path / "b.jsonl", (t for t in sweep_trials(seed=9, gain=1.0) if t.spec.path == "direct")
     )
-    done = run("compare", results, slow, "--format", "json")
-    whole = json.loads(done.stdout)
+    both = ("compare", results, slow, "--partial")
+    whole = json.loads(run(*both, "--format", "json").stdout)
     assert len(whole["cases"]) == 12
     assert {c["case"]["path"] for c in whole["cases"]} == {"direct"}
-    broken = run("compare", results, slow, "--fail-if", "faults_per_s < -5%", code=3)
+    assert whole["files"] == [str(results), str(slow)]
+    text = run(*both).stdout
+    assert f"A = {results}, B = {slow};" in text
+    broken = run(*both, "--fail-if", "faults_per_s < -5%", code=3)
     assert "is broken by" in broken.stderr
-    run("compare", results, slow, "--fail-if", "faults_per_s > 5%")
-    run("compare", results, slow, "--fail-if", "faults_per_s > 5% for handler=zfs", code=65)
-    run("compare", results, slow, "--fail-if", "nonsense", code=2)
+    passed = run(*both, "--fail-if", "faults_per_s > 5%")
+    assert passed.stderr.count("only A has it") == 12
+    assert "cannot judge" in run(*both, "--fail-if", "faults_per_s > 5% for path=direct").stderr
+    run(*both, "--fail-if", "faults_per_s > 5% for handler=zfs", code=65)
+    run(*both, "--fail-if", "nonsense", code=2)
+    run(*both, "--fail-if", "ratio > 5 for nonsense=1", code=2)
+
+
+def test_a_case_missing_on_one_side_is_an_error_that_loses_nothing(results, tmp_path):
+    some = write(tmp_path / "b.jsonl", (t for t in sweep_trials() if t.spec.handler == "ext4"))
+    done = run("compare", results, some, "--format", "json", code=65)
+    assert len(json.loads(done.stdout)["cases"]) == 12
+    assert "12 case(s) missing on one side" in done.stderr
+    assert "device-dax" in done.stderr
+    assert "--partial" in done.stderr
+    lacking = write(
+        tmp_path / "c.jsonl",
+        (t for t in sweep_trials() if (t.spec.handler, t.spec.path) != ("ext4", "direct")),
+    )
+    by = run("compare", lacking, "--by", "path", code=65)
+    assert "faster" in by.stdout
+    assert "in retry, not in direct" in by.stderr
+    assert not run("compare", lacking, "--by", "path", "--partial").stderr
+
+
+@pytest.mark.parametrize("rule", ["faults_per_s < -5%", "verdict = slower"])
+def test_a_gate_that_can_judge_nothing_does_not_pass(results, tmp_path, rule):
+    few = sweep_file(tmp_path / "few.jsonl", repeats=3)
+    done = run("compare", few, few, "--fail-if", rule, "--format", "json", code=65)
+    assert json.loads(done.stdout)["cases"]
+    assert "could judge no case (24 not testable): nothing was tested" in done.stderr
+    crowded = f"{rule} for threads=2,writers=1"  # more threads than CPUs
+    done = run("compare", results, "--by", "path", "--fail-if", crowded, code=65)
+    assert "could judge no case (4 not testable)" in done.stderr
+
+
+def test_a_single_trial_a_case_is_an_error_that_loses_nothing(tmp_path):
+    one = sweep_file(tmp_path / "one.jsonl", repeats=1)
+    for args in ((one, one), (one, "--by", "path")):
+        done = run("compare", *args, "--format", "json", code=65)
+        assert json.loads(done.stdout)["cases"]
+        assert "single trial" in done.stderr
+    run("compare", sweep_file(tmp_path / "two.jsonl", repeats=2), "--by", "path")
 
 
 def test_case_key_never_comes_from_the_file_name(results, tmp_path):
