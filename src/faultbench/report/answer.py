@@ -127,7 +127,7 @@ def released(
         what = f"An upgrade from {before} to v6.6 (abort to direct)"
         return lines + _upgrade(what, compare.by_column(df, "kernel", WALL, (before, "v6.6")))
     if {"abort", "direct"} <= paths and df["kernel"].nunique() == 1:
-        what = "What an upgrade from 6.5 to 6.6 changes of the path (abort to direct, with 6.6's locks)"
+        what = "What an upgrade to 6.6 changes of 6.5's path (abort to direct, with 6.6's locks)"
         return lines + _upgrade(what, compare.by_column(df, "path", WALL, ("abort", "direct")))
     lines.append(
         "6.4 and 6.5 sent file faults to mmap_lock before touching the VMA lock. What an upgrade "
