@@ -84,7 +84,8 @@ def as_one_kernel(df: pd.DataFrame, a: str = "retry", b: str = "direct") -> pd.D
     Of a ladder of kernels that bring a path each, next-202308 and v6.6 are the two sides of the
     patch. All other trials stay as they are.
     """
-    return pd.concat([_paired(part, a, b) for _, part in df.groupby("machine", sort=False)])
+    machines = [_paired(part, a, b) for _, part in df.groupby("machine", sort=False)]
+    return pd.concat(machines) if machines else df
 
 
 def _paired(df: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
