@@ -171,7 +171,8 @@ def to_mmtests(comparisons: Sequence[Comparison]) -> str:
     """
     first = comparisons[0].table
     columns = [c for c in comparisons[0].keys if c != "threads"]
-    blocks = ["\n".join(f"# {line}" for line in footnotes(comparisons[0]))]
+    said = [f"{sides_of(comparisons[-1])}; harmonic means.", *footnotes(comparisons[-1])[1:]]
+    blocks = ["\n".join(f"# {line}" for line in said)]
     groups = first.groupby([*columns, "a", "b"], sort=False, dropna=False)
     told = {"machine", *(c for c in (*columns, "a", "b") if first[c].nunique() > 1)}
     for values, _ in groups:
