@@ -4,6 +4,7 @@ import math
 
 from faultbench.analysis import formats
 from faultbench.analysis.ledger import Ledger
+from faultbench.analysis.parts import notes as ledger_notes
 from faultbench.report.facts import TIB_HEADINGS, Facts
 
 
@@ -16,7 +17,8 @@ def render(facts: Facts) -> str:
     for by, wall, cpu in facts.comparisons:
         lines += ["", f"## By {by}", "", formats.to_markdown(wall, cpu)]
     if facts.ledgers:
-        lines += ["", "## Cost ledger", "", *ledger_table(facts.ledgers)]
+        lines += ["", "## Cost ledger", "", *ledger_table(facts.ledgers), ""]
+        lines += [f"- {_text(s)}" for s in ledger_notes(facts.ledgers)]
     if facts.tib:
         lines += ["", "## Time to fault in 1 TiB", "", *_table(TIB_HEADINGS, facts.tib)]
         lines += ["", _text(facts.tib_note)]
@@ -47,7 +49,10 @@ def ledger_rows(ledgers: list[Ledger]) -> tuple[tuple[str, ...], list[tuple[str,
             part = next((p for p in entry.parts if p.name == name), None)
             cells.append("–" if part is None else _ns(part.ns, part.low, part.high))
         rows.append((name, *cells))
-    rows.append(("residual", *(_ns(e.residual) for e in shown)))
+    rows.append(("residual", *(_ns(e.residual, *e.residual_interval) for e in shown)))
+    for name in dict.fromkeys(part.name for entry in shown for part in entry.within):
+        found = [next((p for p in e.within if p.name == name), None) for e in shown]
+        rows.append((name, *("–" if p is None else _ns(p.ns, p.low, p.high) for p in found)))
     rows.append(("difference", *(_ns(e.total.ns, e.total.low, e.total.high) for e in shown)))
     return headings, rows
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faultbench.analysis import formats, stats
+from faultbench.analysis.parts import notes as ledger_notes
 from faultbench.report.facts import COUNTER_HEADINGS, TIB_HEADINGS, Facts
 from faultbench.report.markdown import ledger_rows
 from faultbench.report.style import CSS
@@ -61,9 +62,13 @@ def render(facts: Facts, figures: Sequence[Path], left_out: str = "") -> str:
         body.append(_section(f"Comparison by {by}", inner))
     if facts.ledgers:
         headings, rows = ledger_rows(facts.ledgers)
-        inner = _table(headings, rows) + (
-            "<p>The parts and the residual add up to the difference. Intervals are 95 %; a part "
-            "without one is exact in virtual time.</p>"
+        inner = (
+            _table(headings, rows)
+            + (
+                "<p>The parts and the residual add up to the difference. Intervals are 95 %; a "
+                "part without one is exact: virtual time, or busy time that was asked for.</p>"
+            )
+            + _list(ledger_notes(facts.ledgers))
         )
         body.append(_section("Cost ledger", inner))
     body.append(
