@@ -21,8 +21,11 @@ def export(
 ) -> None:
     """Export trials as a tidy CSV, or as will-it-scale's CSV for its postprocess.py."""
     from faultbench import records, table, values, wis
+    from faultbench.output import writable
 
     values.choice("format", format, ("csv", "will-it-scale"))
+    if output is not None:
+        writable(output, file)
     results = records.read(file)
     for note in results.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -36,8 +36,11 @@ def fit(
     JSON: one object for one curve; {"curves": […]} with a `case` each for several.
     """
     from faultbench.analysis import usl
+    from faultbench.output import writable_figures
     from faultbench.plots.facets import Context
 
+    if plot is not None:
+        writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
     if _is_csv(file):
