@@ -150,7 +150,10 @@ def test_files_of_handlers_that_have_none():
 def test_products_that_cannot_exist_are_left_out_and_said():
     made = build(files="private", threads="2", writers="0")
     assert {(s.vmas_label, s.files_label) for s in made.specs} == {("private", "private")}
-    assert "4 of 8 combinations left out: --vmas shared --files private: a mapping has one file" in str(made.notes)
+    assert (
+        "4 of 8 combinations left out: --vmas shared --files private: a mapping has one file"
+        in str(made.notes)
+    )
     made = build(mms="private", threads="2", writers="0")
     assert any("--vmas shared --mms private" in note for note in made.notes)
     # The list has a product that exists; what does not is named as it was typed.
