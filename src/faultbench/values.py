@@ -33,7 +33,7 @@ def show(text: str) -> str:
 
 def given(option: str, text: str) -> str:
     """Return an option's text if there is one, and nothing in it that a terminal would obey."""
-    name = option if option.startswith("-") else f"--{option}"
+    name = f"--{option}" if option.islower() and option[0] != "-" else option
     if not text.strip():
         raise UsageError(f"{name} {text!r}: is empty (an unset variable?); leave it out")
     if not text.isprintable():

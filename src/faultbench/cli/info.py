@@ -20,7 +20,7 @@ def info(
 
     values.choice("format", format, ("text", "json"))
     if cost is not None:
-        _costs(cost, format)
+        _costs(values.given("cost", cost), format)
         return
     raw = collect()
     if format == "json":
@@ -64,10 +64,10 @@ def collect() -> dict[str, Any]:
 
 
 def _topology(host: dict[str, Any]) -> str:
-    words = [f"{host['cpus']} CPUs"]
+    words = [f"{host['cpus']} CPU{'' if host['cpus'] == 1 else 's'}"]
     if host["online"] != host["cpu_list"]:
         words[0] += f" ({host['cpu_list']} of {host['online']})"
-    words.append(f"{host['cores']} cores")
+    words.append(f"{host['cores']} core{'' if host['cores'] == 1 else 's'}")
     words.append(f"{host['sockets']} socket{'s' if host['sockets'] > 1 else ''}")
     if "memory_mib" in host:
         words.append(f"{host['memory_mib'] / 1024:.1f} GiB")
