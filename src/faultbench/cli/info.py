@@ -17,6 +17,7 @@ def info(
 ) -> None:
     """Show the machine, its topology, and what may disturb a measurement here."""
     from faultbench import values
+    from faultbench.disturbance import WORDS
 
     values.choice("format", format, ("text", "json"))
     if cost is not None:
@@ -35,12 +36,15 @@ def info(
     for pin, cpus in places.items():
         shown = " ".join(str(cpu) for cpu in cpus[:16]) + (" …" if len(cpus) > 16 else "")
         print(f"  --pin {pin:<8}{shown}")
-    if not found:
+    if found:
+        print("\nwhat may disturb a measurement here, and how to mend it:")
+    else:
         print("\nnothing found that would disturb a measurement")
-        return
-    print("\nwhat may disturb a measurement here, and how to mend it:")
     for one in found:
         print(f"  {'!' if one['serious'] else '-'} {one['what']}\n      {one['mend']}")
+    print("\nwhat a trial's flags say was so while it ran:")
+    for word, meaning in WORDS.items():
+        print(f"  {word:<15}{meaning}")
 
 
 def collect() -> dict[str, Any]:
