@@ -1,5 +1,6 @@
 """``faultbench sweep`` as its user runs it, over the fake machine."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -136,6 +137,8 @@ BAD = {
     "--machine threads --lines": "--machine virtual",
     "--machine virtual:": "after the colon",
     "--threads 0x": "--threads 0x",
+    "--threads 1 --threads=2": "given twice; a LIST has commas",
+    "-o a --output b": "--output: given twice",
     "--fallback 1e-30": "0.000001",
     "--machine kernel --mapping device:/dev/null": "no ->mmap",
     "--threads": "requires an argument",
@@ -351,6 +354,20 @@ def test_failed_trials_are_told_and_run_again_on_request(tmp_path):
     sweep("-o", "r.jsonl", "--resume", "--retry-failed", cwd=tmp_path)
     trials = records.read(tmp_path / "r.jsonl").trials
     assert [t.status for t in trials] == [Status.OK] * 12
+
+
+def test_crashed_trials_that_nobody_plans_any_more_do_not_stop_a_resume(tmp_path):
+    """Before, --vmas 4 of one worker crashed; now it means one."""
+    sweep(*SMALL, "--vmas", "4", "-o", "new.jsonl", cwd=tmp_path)
+    results = records.read(tmp_path / "new.jsonl")
+    with records.Writer.create(tmp_path / "old.jsonl", results.header) as writer:
+        for trial in results.trials:
+            spec = dataclasses.replace(trial.spec, vmas=4)
+            writer.append(records.Trial(spec, Status.CRASHED, message="vmas: 1 to the number"))
+    done = sweep("-o", "old.jsonl", "--resume", "--retry-failed", cwd=tmp_path)
+    assert "12 trials on threads" in done.stderr
+    again = records.read(tmp_path / "old.jsonl").trials
+    assert [t.status for t in again].count(Status.OK) == 12
 
 
 def test_no_threads_to_be_had(tmp_path):

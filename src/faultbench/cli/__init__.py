@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
-from faultbench.errors import FaultbenchError
+from faultbench.errors import FaultbenchError, UsageError
 
 # command -> (module, function, what it does in a line of the help). A module imports nothing heavy
 # at its top: `--help` must stay fast.
@@ -104,8 +104,10 @@ def run(arguments: list[str]) -> int:
             call = _guarded(getattr(importlib.import_module(module), function))
             app.command(name, short_help=summary)(call)
     command = typer.main.get_command(app)
-    for one in getattr(command, "commands", {}).values():
+    for name, one in getattr(command, "commands", {}).items():
         _say_what_is_wanted(one.params)
+        if name == named:
+            _refuse_twice(one.params, arguments[1:])
     try:
         code = command.main(arguments or ["--help"], prog_name="faultbench", standalone_mode=False)
     except typer.Exit as done:
@@ -124,6 +126,17 @@ def _say_what_is_wanted(params: list[Any]) -> None:
             param.metavar = "|".join(str(getattr(c, "value", c)) for c in choices)
         else:
             param.metavar = {"path": "FILE", "int": "N", "integer": "N"}.get(kind, "TEXT")
+
+
+def _refuse_twice(params: list[Any], arguments: list[str]) -> None:
+    """Refuse an option with a value that is given twice; the parser would take the last."""
+    words = [word.partition("=")[0] for word in arguments if word.startswith("-")]
+    for param in params:
+        if getattr(param, "is_flag", True) or param.multiple:
+            continue  # a flag, an argument, an option that may be repeated
+        if sum(words.count(name) for name in param.opts) > 1:
+            more = "; a LIST has commas" if param.metavar == "LIST" else ""
+            raise UsageError(f"{param.opts[-1]}: given twice{more}")
 
 
 class TerminatedError(KeyboardInterrupt):
