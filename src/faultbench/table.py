@@ -193,14 +193,17 @@ def of_rows(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
+    """Return a cell that no spreadsheet takes for a formula (OWASP: CSV injection).
+
+    Nor does a terminal obey it: results come from anywhere.
+    """
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.9g}" if abs(value) < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
     if isinstance(value, str):
         guard = "'" if value != "-" and value[:1] in set("=+-@\t\r") else ""
-        return guard + value.replace("\r", " ")  # csv does not quote it
+        return guard + "".join(c if c.isprintable() or c in "\n\t" else " " for c in value)
     return value
 
 

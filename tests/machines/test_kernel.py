@@ -190,8 +190,8 @@ def test_a_device_that_maps_less_than_asked_is_no_measurement(monkeypatch):
 
 
 def test_a_device_that_cannot_be_mapped_says_what_to_do():
-    with pytest.raises(ResourceError, match=r"No such device; its driver has no ->mmap; name"):
-        trial(mapping="device:/dev/null")
+    with pytest.raises(UsageError, match=r"its driver has no ->mmap; name"):
+        get_machine("kernel").check(replace(SPEC, mapping="device:/dev/null"))
 
 
 def test_a_file_smaller_than_a_huge_page(tmp_path):

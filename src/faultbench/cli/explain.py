@@ -36,10 +36,13 @@ def explain(
     from faultbench.explain import svg as drawing
     from faultbench.machines import get_machine
     from faultbench.machines.virtual import VirtualMachine
+    from faultbench.output import writable
     from faultbench.plots.style import CLAIMS_NOT
     from faultbench.rules import unconfirmed
 
     values.choice("format", format, ("text", "json"))
+    if svg is not None:
+        writable(svg, option="--svg")
     chosen = get_machine(machine)
     if not isinstance(chosen, VirtualMachine):
         raise UsageError(f"--machine {machine}: explain needs a simulated machine, virtual[:NAME]")

@@ -39,8 +39,11 @@ def fit(
     """
     from faultbench.analysis import usl
     from faultbench.errors import DataError
+    from faultbench.output import writable_figures
     from faultbench.plots.facets import Context
 
+    if plot is not None:
+        writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
     if _is_csv(file):

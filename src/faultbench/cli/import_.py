@@ -36,12 +36,14 @@ def import_(
     ] = "-",
 ) -> None:
     """Turn will-it-scale CSV or raw output, or PFT lines, into a results file."""
-    from faultbench import __version__, importing, records
+    from faultbench import __version__, importing, records, values
     from faultbench.cli._results import say
     from faultbench.errors import OutputError
 
     if out.exists():
         raise OutputError(f"{out}: exists; name another file with -o")
+    values.given("kernel", kernel)
+    values.given("test", test or "-")
     merged = []
     for path in files:
         text = _text(path)

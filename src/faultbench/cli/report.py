@@ -32,9 +32,12 @@ def report(
 ) -> None:
     """Write one self-contained page: the answer, how sure it is, where it comes from."""
     from faultbench.cli._results import load, models_of, safe, say
-    from faultbench.output import replacing
+    from faultbench.output import replacing, writable
     from faultbench.report import facts, markdown, page
 
+    target = None if out is None and format is Format.MARKDOWN else out or file.with_suffix(".html")
+    if out is not None:
+        writable(out, file)  # before the figures are drawn
     loaded = load(file)
     header = loaded.results.header
     said = facts.gather(
@@ -47,13 +50,14 @@ def report(
     )
     if format is Format.MARKDOWN:
         text = markdown.render(said)
-        if out is None:
+        if target is None:
             print(safe(text), end="")
             return
     else:
         with tempfile.TemporaryDirectory(prefix="faultbench-") as folder:
             text = page.render(said, _figures(file, loaded, said, Path(folder)), _left_out(loaded))
-    target = out if out is not None else file.with_suffix(".html")
+    assert target is not None
+    writable(target, file)
     with replacing(target) as stream:
         stream.write(text)
     say(f"wrote {target}")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -113,6 +115,8 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
             f"{label}: {path} has no ->huge_fault, a shared mapping of it is shared memory; "
             "take --mapping memfd, which is the same"
         )
+    if mapping.kind == "device" and not _has_mmap(path):
+        raise UsageError(f"{label}: its driver has no ->mmap; name a device that can be mapped")
     if mapping.kind == "file" and not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{label}: {path} is not a regular file; device: maps devices")
     if mapping.kind == "dax":
@@ -129,6 +133,16 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
             f"{label}: {path} has {size} bytes, less than one {spec.order.bytes >> 10} KiB entry "
             f"for each of {spec.threads} workers; make it larger{smaller}"
         )
+
+
+def _has_mmap(path: str) -> bool:
+    """Whether a device can be mapped at all; nothing of it is touched."""
+    try:
+        with open(path, "r+b", buffering=0) as stream:  # noqa: PTH123
+            mmap.mmap(stream.fileno(), mmap.PAGESIZE).close()
+    except (OSError, ValueError) as error:  # others: it may want another size or address
+        return getattr(error, "errno", None) != errno.ENODEV
+    return True
 
 
 def is_device_dax(status: os.stat_result) -> bool:
