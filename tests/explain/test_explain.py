@@ -189,6 +189,18 @@ def test_what_a_sweep_refuses_is_refused(arguments, said):
     assert said in run(*arguments, ok=False).stderr
 
 
+@pytest.mark.parametrize("handler", ["ext4", "xfs", "driver"])
+def test_a_wp_fault_is_the_write_and_not_the_read_before_it(handler):
+    for steps in faults("--handler", handler, "--access", "wp").values():
+        assert "wp_huge_pmd" in [s["step"] for s in steps]
+
+
+def test_what_both_do_elsewhere_is_no_detour():
+    shown = run().stdout
+    assert "both, at another place: vma_end_read" in shown
+    assert "both take the same steps" in run("--handler", "anon").stdout
+
+
 def test_one_kernel_and_two_paths():
     assert list(faults("--kernel", "v6.12", "--path", "retry,direct")) == ["retry", "direct"]
     assert list(faults("--path", "direct,retry")) == ["direct", "retry"]

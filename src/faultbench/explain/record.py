@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from faultbench.enums import Access
 from faultbench.errors import DataError
 from faultbench.explain.steps import ASLEEP, Step, steps_of
 from faultbench.machines import Job, request
@@ -20,6 +21,7 @@ from faultbench.machines.virtual import VirtualMachine
 from faultbench.model import TrialSpec
 
 ENTRY = "exc_page_fault"
+WP = frozenset(("wp_huge_pmd", "wp_huge_pud", "do_wp_page"))  # of a write to what a read installed
 # These say that they let go of their lock and then which function they are in.
 RELEASES = {"dax_unlock_entry": "dax_entry", "jbd2_journal_stop": "jbd2_handle"}
 
@@ -69,6 +71,8 @@ def explain(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -
     if not faults:
         raise DataError("the record holds no whole fault: give more --faults")
     faults = faults[len(faults) // 3 :]  # caches and tables are warm by then
+    if spec.access is Access.WP:  # half of them are the reads before
+        faults = [fault for fault in faults if WP.intersection(fault.names)] or faults
     writer = None
     if spec.writers:
         other = steps_of(log, spec.threads, figures, cost)

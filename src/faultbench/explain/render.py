@@ -25,6 +25,7 @@ LEGEND = (
     "for lines, s spinning, z asleep. "
 )
 BY_LETTER, COUNTED = "lines: journeys to this CPU, by letter", "ln: lines that came to this CPU"
+LOCK = len("+sb_start_pagefault:r")
 NARROW = 22  # columns of a step's name where there is little room
 _OF_TASKS = re.compile(r"task \d+ (mcs|waiter)(.*)")  # whose tells a reader nothing
 JOURNEYS = 8  # characters of one step's lines
@@ -42,19 +43,30 @@ def beside(titles: Sequence[str], recorded: Sequence[Recorded], width: int = 100
     for row in rows:
         shown += table.row(row)
     shown += table.totals(recorded)
-    if only := [one for one, two in rows if two is None and one is not None]:
-        shown.append(
-            f"{DETOUR} only {titles[0]}: {_sum(only)}"
-            f" ({sum(s.idle(LINE) for s in only):,.0f} waiting for lines, "
-            f"{sum(s.idle(SPIN) for s in only):,.0f} spinning, "
-            f"{sum(s.idle(ASLEEP) for s in only):,.0f} asleep)"
-        )
-    if only := [two for one, two in rows if one is None and two is not None]:
-        shown.append(f"{OTHER} only {titles[1]}: {_sum(only)}")
+    shown += _only(titles, rows)
     shown += textwrap.wrap(LEGEND + (BY_LETTER if table.came == "lines" else COUNTED), width)
     shown += _lines(titles, recorded, keys, width, lettered=table.came == "lines")
     shown += _renamed([_either(row).name for row in rows], kernels)
     return shown
+
+
+def _only(titles: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Return what one path does and the other does not, and what both do at other places."""
+    first = [one for one, two in rows if two is None and one is not None]
+    second = [two for one, two in rows if one is None and two is not None]
+    if not first and not second:
+        return ["both take the same steps"]
+    found = []
+    if first:
+        idle = ((kind, sum(step.idle(kind) for step in first)) for kind in WORDS)
+        said = ", ".join(f"{ns:,.0f} {WORDS[kind]}" for kind, ns in idle if ns)
+        found.append(f"{DETOUR} only {titles[0]}: {_sum(first)}" + (f" ({said})" if said else ""))
+    if second:
+        found.append(f"{OTHER} only {titles[1]}: {_sum(second)}")
+    both = {step.name for step in first} & {step.name for step in second}
+    if both:
+        found[-1] += f"; both, at another place: {', '.join(sorted(both))}"
+    return found
 
 
 def _sum(steps: Sequence[Step]) -> str:
@@ -75,11 +87,11 @@ class _Table:
         self.gap, self.came = GAP, "lines"
         self.letters = max(len("lines "), *(len(self._journeys(one)) + 1 for one in cells))
         self.name = max(len(_either(row).name) for row in rows) + 1
-        if width < 100:
-            self.name = min(self.name, NARROW)
-        if self._left(width) < NARROW + 1:  # how many lines came, and not which
+        if width < 100 or self._left(width) < LOCK:
+            self.name = min(self.name, NARROW if width < 100 else NARROW + 4)
+        if self._left(width) < LOCK:  # how many lines came, and not which
             self.gap, self.came, self.letters, self.keys = " ", "ln", 2, {}
-        self.locks = max(self._left(width), NARROW)
+        self.locks = max(self._left(width), LOCK)
 
     @property
     def cell(self) -> int:

@@ -45,8 +45,9 @@ class Step:
 
     @property
     def mostly(self) -> str:
-        """What took more than half of its time: one of KINDS, or nothing if it ran."""
-        return next((kind for kind in KINDS if 2 * self.idle(kind) > self.ns), "")
+        """What a step did that did not run for half of its time: the longest of KINDS, or ''."""
+        idle = {kind: self.idle(kind) for kind in KINDS}
+        return max(KINDS, key=lambda kind: idle[kind]) if 2 * sum(idle.values()) > self.ns else ""
 
 
 def steps_of(
