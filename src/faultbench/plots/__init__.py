@@ -68,7 +68,7 @@ def sweep_figures(
             entries = [*on_threads(kept), *steps.ledgers(mine, kept)]
         return ledgers.draw(entries, out_prefix, context) if entries else []
 
-    figures += [ledger, lambda: lines.draw(steps.hottest(mine), out_prefix, context)]
+    figures += [ledger, lambda: lines.draw(mine, out_prefix, context)]
     grid = kept.groupby("machine")[["threads", "writers"]].nunique()
     if (grid >= 3).all(axis=1).any():
         figures.append(lambda: surfaces.draw(kept, out_prefix, context, metric))
