@@ -112,13 +112,56 @@ def test_time_to_fault_in_a_tebibyte():
             list(sweep_trials(orders=("pmd", "pte"), handlers=("ext4",), noise=0, writers=(0,)))
         )
     )
-    by = {row[0][:3]: row for row in rows}
-    assert by["PTE"][1] == "268,435,456"
-    assert by["PMD"][1] == "524,288"
-    assert by["PMD"][5] == by["PTE"][5] == "measured, path direct"
-    assert by["PUD"][5].startswith("not measured")
+    by = {row[1][:3]: row for row in rows}
+    assert by["PTE"][2] == "268,435,456"
+    assert by["PMD"][2] == "524,288"
+    assert by["PMD"][6] == by["PTE"][6] == "measured, path direct"
+    assert "PUD" not in by  # no file system answers those
     # ext4 direct, one worker: 2e6 * 0.4 * 1.4 faults/s
-    assert by["PMD"][2] == mapping.duration(524288 / 1.12e6)
+    assert by["PMD"][3] == mapping.duration(524288 / 1.12e6)
+
+
+def _tib(*parts):
+    return mapping.rows(table.frame([t for part in parts for t in part]))
+
+
+def test_time_to_fault_is_of_one_machine_kernel_and_handler():
+    """It once was the median over measured and simulated trials: a number nobody saw."""
+    common = {"handlers": ("device-dax",), "noise": 0, "writers": (0,), "threads": (1,)}
+    found = _tib(
+        sweep_trials(gain=1.0, **common),
+        sweep_trials(gain=4.0, machine="virtual:epyc", **common),
+        sweep_trials(gain=2.0, kernel="v6.16", **common),
+    )
+    pmd = {row[0]: row for row in found if row[1].startswith("PMD")}
+    times = {name: (row[3], row[6]) for name, row in pmd.items()}
+    at = mapping.duration
+    assert times == {
+        "threads · v6.6": (at(524288 / 2e6), "measured, path direct"),
+        "threads · v6.16": (at(524288 / 4e6), "measured, path direct"),
+        "virtual:epyc · v6.6": (
+            at(524288 / 8e6), "simulated, path direct: an order of magnitude",
+        ),
+    }  # fmt: skip
+    derived = [row for row in found if row[6].startswith("not ")]
+    assert {row[1][:3] for row in derived} == {"PUD", "PTE"}
+    assert all(("virtual" in row[0]) == ("not simulated" in row[6]) for row in derived)
+
+
+def test_one_worker_and_the_best_are_of_one_handler():
+    found = _tib(sweep_trials(noise=0, writers=(0,), threads=(1, 2), cpus=9))
+    pmd = {row[0]: row[3] for row in found if row[1].startswith("PMD")}
+    assert pmd["ext4"] == mapping.duration(524288 / (2e6 * 0.4 * 1.4))
+    assert pmd["device-dax"] == mapping.duration(524288 / (2e6 * 1.4))
+
+
+@pytest.mark.parametrize("more", [{"handlers": ("anon",)}, {"machine": "kernel"}])
+def test_orders_of_what_clears_memory_are_not_derived(more):
+    common = {"handlers": ("device-dax",), "orders": ("pte",), "vmas": ("private",)}
+    trials = list(sweep_trials(**(common | more)))
+    assert [row[1][:3] for row in mapping.rows(table.frame(trials))] == ["PTE"]
+    assert mapping.CLEARS in mapping.note(table.frame(trials))
+    assert mapping.CLEARS not in mapping.note(table.frame(list(sweep_trials())))
 
 
 @pytest.mark.parametrize(

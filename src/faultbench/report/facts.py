@@ -57,7 +57,7 @@ class Facts:
     notes: list[str] = field(default_factory=list)
 
 
-TIB_HEADINGS = ("order", "faults in 1 TiB", "1 worker", "best", "with", "how known")
+TIB_HEADINGS = ("of", "order", "faults in 1 TiB", "1 worker", "best", "with", "how known")
 COUNTER_HEADINGS = (
     "case", "faults/s", "CPU ns per fault", "mmap_lock reads per fault", "parks per 1000",
     "fallbacks per fault", "worker min / mean / max",
@@ -94,7 +94,7 @@ def gather(
         ],
         released=answer.released(every, comparisons),
         tib=mapping.rows(kept) if timed else [],
-        tib_note=mapping.NOTE,
+        tib_note=mapping.note(kept),
         next_lock=bottleneck.sentences(kept, mine) if timed else [bottleneck.EMULATED],
         tells_not=answer.tells_not(every, machines),
         comparisons=comparisons,
