@@ -14,6 +14,7 @@ from faultbench.plots import style
 from faultbench.plots.facets import (
     Context,
     Facet,
+    chosen,
     facets,
     line_column,
     line_names,
@@ -32,7 +33,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
         return []  # imported results, or a kernel that does not count
     column = line_column(df)
     names = line_names(df, column)
-    panels = list(facets(spread(df), column))[: context.most_panels]
+    panels = chosen(list(facets(spread(df), column)), context.most_panels)
     bars: list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]] = []
     for facet in panels:
         counts = sorted({int(n) for n in facet.rows["threads"]})
@@ -44,9 +45,9 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
             pages.append([])
         pages[-1].append(i)
     written = []
-    for page, chosen in enumerate(pages):
+    for page, numbers in enumerate(pages):
         target = stem(prefix, "counters", page)
-        written += _page([bars[i] for i in chosen], target, context, subject(df))
+        written += _page([bars[i] for i in numbers], target, context, subject(df))
     return written
 
 

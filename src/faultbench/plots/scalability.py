@@ -17,9 +17,11 @@ from faultbench.plots import style
 from faultbench.plots.facets import (
     Context,
     Facet,
+    chosen,
     facets,
     line_column,
     line_names,
+    pages,
     select,
     spread,
     stem,
@@ -39,19 +41,18 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
         compared = None  # one path only: rates without a ratio
     table = spread(compared.table) if compared else None
     wide = spread(df)
-    panels = list(facets(wide, column))[: context.most_panels]
+    panels = chosen(list(facets(wide, column)), context.most_panels)
     names = line_names(df, column)
     written = []
-    for page, start in enumerate(range(0, len(panels), PER_PAGE)):
-        chosen = panels[start : start + PER_PAGE]
+    for page, shown in enumerate(pages(panels, PER_PAGE)):
         written += _page(
-            chosen, names, column, table, stem(prefix, "scalability", page), context, metric
+            shown, names, column, table, stem(prefix, "scalability", page), context, metric
         )
     return written
 
 
 def _page(
-    chosen: Sequence[Facet],
+    shown: Sequence[Facet],
     names: list[str],
     column: str,
     table: pd.DataFrame | None,
@@ -59,16 +60,16 @@ def _page(
     context: Context,
     metric: str,
 ) -> list[Path]:
-    columns = min(COLUMNS, len(chosen))
-    rows = -(-len(chosen) // columns)
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
     tall = 2 if table is not None else 1
     with style.styled():
         height = rows * (2.35 if tall == 1 else 3.9) + 1.35
         made = style.figure(max(6.2, 3.05 * columns + 0.6), height)
         heights = [1.45, 1.0] * rows if tall == 2 else [1.0] * rows
         grid = made.add_gridspec(rows * tall, columns, height_ratios=heights)
-        counts = sorted({int(n) for f in chosen for n in f.rows["threads"]})
-        for i, facet in enumerate(chosen):
+        counts = sorted({int(n) for f in shown for n in f.rows["threads"]})
+        for i, facet in enumerate(shown):
             row, col = divmod(i, columns)
             top = made.add_subplot(grid[row * tall, col])
             rates(top, facet, names, column, context.cpus, metric, counts)
@@ -90,13 +91,13 @@ def _page(
                 "Ratio: grey band = noise floor of this machine in this sweep (A/A). Points lie "
                 "outside it and their interval excludes 1; crossed ones do not."
             )
-        foot += provenance([f for f in chosen if f.virtual], context)
-        about = subject(pd.concat([f.rows for f in chosen]))
-        every = pd.concat([f.rows for f in chosen])
+        foot += provenance([f for f in shown if f.virtual], context)
+        about = subject(pd.concat([f.rows for f in shown]))
+        every = pd.concat([f.rows for f in shown])
         paths: dict[str, str] = {}
         if column == "kernel" and one_path_each(every):
             paths = dict(zip(every["kernel"].astype(str), every["path"].astype(str), strict=True))
-        title = titled(_title(names, column), chosen, context)
+        title = titled(_title(names, column), shown, context)
         lines = [f"{about}.", *foot, *context.notes]
         style.caption(made, title, lines, legend_handles(names, paths))
         return style.save(made, target, context.formats)
@@ -107,11 +108,11 @@ def _title(names: list[str], column: str) -> str:
     return f"{what}: {' against '.join(names)}" if column == "path" and len(names) == 2 else what
 
 
-def titled(title: str, chosen: Sequence[Facet], context: Context) -> str:
+def titled(title: str, panels: Sequence[Facet], context: Context) -> str:
     """Return the figure's title; that of simulated panels says of what they are a model."""
-    if not all(f.virtual for f in chosen):
+    if not all(f.virtual for f in panels):
         return title
-    machines = sorted({str(m) for f in chosen for m in f.rows["machine"].unique()})
+    machines = sorted({str(m) for f in panels for m in f.rows["machine"].unique()})
     return f"{title} — SIMULATED: " + "; ".join(context.models.get(m, m) for m in machines)
 
 

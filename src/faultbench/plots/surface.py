@@ -22,6 +22,7 @@ from faultbench.plots import style
 from faultbench.plots.facets import (
     Context,
     Facet,
+    chosen,
     facets,
     line_column,
     select,
@@ -49,7 +50,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
             "sweep e.g. --threads 1,2,4 --writers 0,1,2"
         )
     table = _with_none(spread((context.compared or by_column(df, column, metric)).table))
-    panels = maps[: context.most_panels and 4]
+    panels = chosen(maps, context.most_panels and 2)
     first, last = table["a"].iloc[0], table["b"].iloc[-1]
     table = table[table["b"] == last]
     columns = 2 if len(panels) == 4 else min(3, len(panels))
