@@ -9,6 +9,7 @@ import pandas as pd
 from faultbench.analysis.compare import Comparison, one_path_each
 from faultbench.analysis.frame import (
     PATHS,
+    has_flag,
     in_words,
     is_virtual,
     kernel_order,
@@ -60,6 +61,21 @@ def line_names(df: pd.DataFrame, column: str) -> list[str]:
     if column == "path":
         return sorted(names, key=lambda p: PATHS.index(p) if p in PATHS else len(PATHS))
     return sorted(names, key=kernel_order)
+
+
+def line_paths(df: pd.DataFrame, column: str) -> dict[str, str]:
+    """Return the path of each kernel where kernels are the lines and each has one path."""
+    if column != "kernel" or not one_path_each(df):
+        return {}
+    return dict(zip(df["kernel"].astype(str), df["path"].astype(str), strict=True))
+
+
+def unnamed(df: pd.DataFrame) -> str:
+    """Return what a line is called whose path or kernel the results do not tell."""
+    if has_flag(df["flags"], "imported").all():
+        return "imported"
+    kernels = [str(k) for k in df["kernel"].unique() if str(k) != "-"]
+    return f"kernel {kernels[0]}" if len(kernels) == 1 else "path not known"
 
 
 def spread(df: pd.DataFrame) -> pd.DataFrame:
