@@ -135,10 +135,10 @@ def _row(name: str, order: Order, best: pd.DataFrame, how: str) -> tuple[str, ..
     return (
         name,
         NAMES[order],
-        f"{TIB // order.bytes:,}",
         duration(TIB / float(case["single"])) if case["single"] > 0 else "–",
         duration(TIB / float(case["speed"])) if case["speed"] > 0 else "–",
         in_words({k: case[k] for k in shown}),
+        f"{TIB // order.bytes:,}",
         how,
     )
 
