@@ -17,20 +17,6 @@ from tests.analysis.frames import sweep
 MODEL = {"virtual:epyc": "model of AMD EPYC 7742, 5 of 12 latencies estimated"}
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Every figure that is saved, kept for inspection."""
-    figures = []
-    real = style.save
-
-    def save(made, stem, formats=("png", "svg")):
-        figures.append(made)
-        return real(made, stem, formats)
-
-    monkeypatch.setattr(style, "save", save)
-    return figures
-
-
 def words(made):
     texts = [t.get_text() for t in made.findobj(match=lambda a: hasattr(a, "get_text"))]
     return "\n".join(texts)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from faultbench.cli._results import Loaded
     from faultbench.report.facts import Facts
 
-MOST_PANELS = 8
+MOST_PANELS = 8  # of each machine
 
 
 class Format(StrEnum):
@@ -91,14 +91,15 @@ def _figures(file: Path, loaded: "Loaded", said: "Facts", folder: Path) -> list[
 
 def _left_out(loaded: "Loaded") -> str:
     """Return what the figures of a page leave out, in words; empty where they show all."""
-    from faultbench.plots.facets import facets, line_column, spread
+    from faultbench.plots.facets import chosen, facets, line_column, spread
 
     if loaded.results.header.source == "lab":
         return ""
-    count = sum(1 for _ in facets(spread(loaded.df), line_column(loaded.df)))
-    if count <= MOST_PANELS:
+    panels = list(facets(spread(loaded.df), line_column(loaded.df)))
+    shown = len(chosen(panels, MOST_PANELS))
+    if shown == len(panels):
         return ""
     return (
-        f"The figures show the first {MOST_PANELS} of {count} panels; the tables have every case, "
-        "and faultbench plot draws all panels."
+        f"The figures show {shown} of {len(panels)} panels, the first of each machine; the tables "
+        "have every case, and faultbench plot draws all panels."
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -19,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from faultbench.plots import style
 
 _GREYS = {"direct": "#9a9a9a", "retry": "#5c5c5c"}
+_HATCHES = {"retry": "//", "abort": "..", "mmap-lock": "xx"}  # for grey and print
 _BAR = 0.36
 
 
@@ -71,9 +73,7 @@ def draw(
 
 def _legend(reads: Sequence[Reads]) -> list[Patch | Line2D]:
     paths = list(dict.fromkeys(r.path for r in reads))
-    bars = [
-        Patch(color=style.line_of(p).colour, label=f"kernel, {style.legend_name(p)}") for p in paths
-    ]
+    bars = [Patch(**_look(p), label=f"kernel, {style.legend_name(p)}") for p in paths]
     model = Line2D(
         [],
         [],
@@ -84,6 +84,16 @@ def _legend(reads: Sequence[Reads]) -> list[Patch | Line2D]:
         label="model",
     )
     return [*bars, model]
+
+
+def _look(path: str) -> dict[str, Any]:
+    """Return colour and hatch of a path's bars."""
+    return {
+        "facecolor": style.line_of(path).colour,
+        "hatch": _HATCHES.get(path, ""),
+        "edgecolor": "white",
+        "linewidth": 0.4,
+    }
 
 
 def _rows(ax: Axes, cases: Sequence[str]) -> dict[str, int]:
@@ -105,7 +115,7 @@ def _reads(ax: Axes, reads: Sequence[Reads], cases: Sequence[str]) -> None:
         shift = (paths.index(entry.path) - (len(paths) - 1) / 2) * _BAR
         y = row[entry.case] + shift
         colour = style.line_of(entry.path).colour
-        ax.barh(y, entry.kernel, height=_BAR * 0.9, color=colour)
+        ax.barh(y, entry.kernel, height=_BAR * 0.9, **_look(entry.path))
         ax.plot(0, y, "|", color=colour, markersize=9, markeredgewidth=3)  # a count of zero, too
         _marker(ax, entry.model, y)
     ax.set_xlim(-0.03, 1.12)
@@ -119,7 +129,7 @@ def _ratios(ax: Axes, ratios: Sequence[Ratio]) -> None:
     row = _rows(ax, [r.case for r in ratios])
     for entry in ratios:
         y = row[entry.case]
-        ax.barh(y, entry.kernel - 1, left=1, height=_BAR, color=style.line_of("retry").colour)
+        ax.barh(y, entry.kernel - 1, left=1, height=_BAR, **_look("retry"))
         _marker(ax, entry.model, y)
         ax.annotate(
             f"{entry.kernel:.2f}",

@@ -8,14 +8,51 @@ import pandas as pd
 
 from faultbench.analysis import compare, stats
 from faultbench.analysis.formats import percent, times
-from faultbench.analysis.frame import NEVER_RELEASED, WALL, describe, has_flag, is_virtual
+from faultbench.analysis.frame import (
+    NEVER_RELEASED,
+    WALL,
+    describe,
+    has_flag,
+    is_emulated,
+    is_virtual,
+)
+from faultbench.report.evidence import Badge, kind
 from faultbench.rules import unconfirmed
+
+ON = {"threads": "On this machine ", "kernel": "In a real kernel "}
+
+
+def answers(
+    df: pd.DataFrame,
+    timed: Sequence[str],
+    comparisons: Sequence[tuple[str, compare.Comparison, compare.Comparison | None]],
+) -> list[tuple[Badge, list[str]]]:
+    """Return two sentences of each machine: what was compared first, and measured before that.
+
+    ``timed`` are the machines whose times count; what was counted in an emulator comes last.
+    """
+    compared = {str(m) for _, wall, _ in comparisons for m in wall.table["machine"]}
+    emulated = is_emulated(df)
+    several = len(timed) + int(emulated.any()) > 1
+    found = []
+    for machine in sorted(timed, key=lambda m: (m not in compared, is_virtual(m))):
+        mark = Badge(kind(machine), kind(machine).upper())
+        theirs = has_flag(df.loc[df["machine"] == machine, "flags"], "imported").all()
+        verb = "In imported results " if theirs else ON.get(machine, "")
+        if is_virtual(machine):
+            verb = f"In simulation ({machine}) " if several else "In simulation "
+        found.append((mark, answer(machine, comparisons, verb, several=several)))
+    if emulated.any():
+        found.append((Badge("counted", "COUNTED"), counted(df[emulated])))
+    return found
 
 
 def answer(
     machine: str,
     comparisons: Sequence[tuple[str, compare.Comparison, compare.Comparison | None]],
-    several: bool,
+    verb: str,
+    *,
+    several: bool = False,
 ) -> list[str]:
     """Return the answer in two sentences: the median case with its interval, then all of them."""
     where = f"On {machine}: " if several else ""
@@ -42,10 +79,8 @@ def answer(
             if middle["verdict"] != stats.NOISE
             else f"{b} cannot be told from {a}, the ratio being {middle['ratio']:.2f},"
         )
-        verb = "In simulation " if is_virtual(machine) else "In a real kernel "
-        verb = "On this machine " if machine == "threads" else verb
         first = (
-            f"{where}{verb}{word} in the median case ({name}; 95 % interval "
+            f"{verb}{word} in the median case ({name}; 95 % interval "
             f"{1 + middle['ci_low_pct'] / 100:.2f} to {1 + middle['ci_high_pct'] / 100:.2f}, "
             f"noise floor {percent(middle['noise_floor_pct'])}"
             f"{_by_cpu(by_cpu, middle, comparison.keys)})."
