@@ -17,7 +17,7 @@ from faultbench.functions import of_kernel
 
 WIDTH, LANE, LEFT, RIGHT, TOP, BOX = 960, 44, 84, 24, 70, 20
 ROOM = WIDTH - LEFT - RIGHT
-DIGIT = 6.2  # px of a digit of a step's number
+DIGIT = 7.8  # px of a digit of a step's number
 MAGNIFIED = 3  # times shorter than the longest: drawn again
 COLUMNS = 3  # of the key
 RUNS = "run"
