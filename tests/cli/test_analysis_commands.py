@@ -322,4 +322,4 @@ def test_a_page_says_that_panels_were_left_out(results, tmp_path, monkeypatch):
     assert "of 2 panels" not in target.read_text()
     monkeypatch.setattr(report, "MOST_PANELS", 1)
     run("report", results, "-o", target)
-    assert "The figures show the first 1 of " in target.read_text()
+    assert "The figures show 1 of " in target.read_text()

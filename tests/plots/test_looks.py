@@ -56,14 +56,14 @@ def test_untested_points_are_pale_and_not_crossed(tmp_path, drawn):
     scalability.draw(quiet[quiet.repeat == 0], tmp_path / "x", Context())
     points = [p for ax in drawn[0].axes for p in ax.lines if len(p.get_xdata())]
     assert not [p for p in points if p.get_marker() == "x"]
-    assert [p for p in points if p.get_alpha() == scalability.PALE]
+    assert [p for p in points if p.get_alpha() == style.PALE]
     assert legend(drawn[0])[-1] == "not testable"
     scalability.draw(quiet, tmp_path / "y", Context())
     assert "not testable" not in legend(drawn[1])
     same = sweep(handlers=("ext4",), writers=(0,), gain=1.0, noise=0.2, cpus=99)
     scalability.draw(same, tmp_path / "z", Context())
     assert legend(drawn[2])[-1] == "inside the noise"
-    assert not [p for ax in drawn[2].axes for p in ax.lines if p.get_alpha() == scalability.PALE]
+    assert not [p for ax in drawn[2].axes for p in ax.lines if p.get_alpha() == style.PALE]
 
 
 def test_parks_are_the_tables_median(tmp_path, drawn):

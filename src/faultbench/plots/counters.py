@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from faultbench.analysis.frame import label
 from faultbench.plots import style
+from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
     Context,
     Facet,
@@ -23,7 +25,6 @@ from faultbench.plots.facets import (
     stem,
     subject,
 )
-from faultbench.plots.scalability import provenance, titled
 
 BARS_PER_PAGE = 40
 
@@ -37,9 +38,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
     panels = chosen(list(facets(spread(df), column)), context.most_panels)
     bars: list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]] = []
     for facet in panels:
-        counts = sorted({int(n) for n in facet.rows["threads"]})
-        ends = sorted({counts[0], counts[-1]})
-        bars.append((facet, [b for n in ends for b in _bars(facet.rows, column, list(looks), n)]))
+        bars.append((facet, _bars(facet.rows, column, list(looks))))
     pages: list[list[int]] = [[]]
     for i, (_, mine) in enumerate(bars):
         if pages[-1] and sum(len(bars[j][1]) for j in pages[-1]) + len(mine) > BARS_PER_PAGE:
@@ -53,21 +52,20 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
 
 
 def _bars(
-    rows: pd.DataFrame, column: str, names: Sequence[str], threads: int
+    rows: pd.DataFrame, column: str, names: Sequence[str]
 ) -> "list[tuple[str, int, pd.Series[float]]]":
-    """Return (line, workers, events per fault) of every line at ``threads`` workers.
+    """Return (line, workers, events per fault) at the fewest and the most workers.
 
     Medians of the repeats, as in every table.
     """
     counters = [*(c for c, *_ in style.EVENTS), "mmap_lock_reads", "parks"]
-    found = []
-    for name in names:
-        mine = rows[(rows[column].astype(str) == name) & (rows["threads"].astype(int) == threads)]
-        faults = mine["faults"].astype(float)
-        mine = mine[faults > 0]
-        if len(mine):
-            found.append((name, threads, mine[counters].astype(float).div(faults, axis=0).median()))
-    return found
+    threads = rows["threads"].astype(int)
+    faults = rows["faults"].astype(float)
+    ends = sorted({int(threads.min()), int(threads.max())})
+    per = rows[counters].astype(float).div(faults.where(faults > 0), axis=0)
+    found = per[faults > 0].groupby([threads, rows[column].astype(str)]).median()
+    by: dict[Any, pd.Series[float]] = dict(found.iterrows())
+    return [(name, n, by[n, name]) for n in ends for name in names if (n, name) in by]
 
 
 def _page(

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from faultbench.analysis import stats
@@ -15,6 +13,7 @@ from faultbench.analysis.compare import Comparison, by_column
 from faultbench.analysis.frame import WALL, cases, has_flag
 from faultbench.errors import DataError
 from faultbench.plots import style
+from faultbench.plots.captions import legend_handles, marks, provenance, titled, untested
 from faultbench.plots.facets import (
     Context,
     Facet,
@@ -32,7 +31,6 @@ from faultbench.plots.facets import (
 )
 
 PER_PAGE, COLUMNS = 8, 4
-PALE = 0.4
 UNITS = {WALL: "faults/s", "faults_per_cpu_s": "faults per CPU-second"}
 
 
@@ -74,10 +72,11 @@ def _page(
         heights = [1.45, 1.0] * rows if tall == 2 else [1.0] * rows
         grid = made.add_gridspec(rows * tall, columns, height_ratios=heights)
         counts = sorted({int(n) for f in shown for n in f.rows["threads"]})
+        points = _points(shown, column, metric)
         for i, facet in enumerate(shown):
             row, col = divmod(i, columns)
             top = made.add_subplot(grid[row * tall, col])
-            rates(top, facet, looks, column, context.cpus, metric, counts)
+            rates(top, facet, points[points["panel"] == i], looks, context.cpus, metric, counts)
             if table is not None:
                 below = made.add_subplot(grid[row * tall + 1, col])
                 ratio(below, select(table, facet.where), looks, facet.virtual, context.cpus, counts)
@@ -102,7 +101,7 @@ def _page(
         every = pd.concat([f.rows for f in shown])
         title = titled(_title(list(looks), column), shown, context)
         lines = [f"{subject(every)}.", *foot, *context.notes]
-        handles = [*legend_handles(looks, paths, unnamed(every)), *_marks(every, tested)]
+        handles = [*legend_handles(looks, paths, unnamed(every)), *marks(every, tested)]
         style.caption(made, title, lines, handles)
         return style.save(made, target, context.formats)
 
@@ -112,62 +111,24 @@ def _title(names: list[str], column: str) -> str:
     return f"{what}: {' against '.join(names)}" if column == "path" and len(names) == 2 else what
 
 
-def titled(title: str, panels: Sequence[Facet], context: Context) -> str:
-    """Return the figure's title; that of simulated panels says of what they are a model."""
-    if not all(f.virtual for f in panels):
-        return title
-    machines = sorted({str(m) for f in panels for m in f.rows["machine"].unique()})
-    return f"{title} — SIMULATED: " + "; ".join(context.models.get(m, m) for m in machines)
-
-
-def provenance(virtual: Sequence[Facet], context: Context) -> list[str]:
-    """Return what must stand under a simulated panel: whose model it is, what it cannot claim."""
-    machines = sorted({str(m) for f in virtual for m in f.rows["machine"].unique()})
-    lines = [f"{m}: {context.models.get(m, 'a model, not a measurement')}." for m in machines]
-    return (
-        ["Hatched panels are SIMULATED. " + " ".join(lines), style.CLAIMS_NOT] if machines else []
-    )
-
-
-def legend_handles(
-    looks: Mapping[str, style.Line], paths: Mapping[str, str], nameless: str
-) -> list[Line2D]:
-    """Return one handle per line (``paths``: those of kernels); ``nameless``: what ``-`` is."""
-    handles = []
-    for name, look in looks.items():
-        label = nameless if name == "-" else style.legend_name(name, paths.get(name, ""))
-        handles.append(
-            Line2D([], [], color=look.colour, linestyle=look.style, marker=look.marker, label=label)
-        )
-    return handles
-
-
-def _marks(rows: pd.DataFrame, tested: pd.DataFrame | None) -> list[Line2D]:
-    """Return handles of the marks that points of these panels bear, and of no other."""
-    found = []
-    if has_flag(rows["flags"], "oversubscribed").any():
-        found.append(_mark("oversubscribed", "o", color=style.MUTED, markerfacecolor="white"))
-    if tested is not None and (tested["verdict"] == stats.NOISE).any():
-        found.append(_mark("inside the noise", "x", color=style.INK, markersize=8))
-    if tested is not None and _untested(tested).any():
-        found.append(_mark("not testable", "o", color=style.MUTED, alpha=PALE))
-    return found
-
-
-def _mark(label: str, marker: str, **look: Any) -> Line2D:
-    return Line2D([], [], linestyle="", marker=marker, label=label, **look)
-
-
-def _untested(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which points have no verdict for another reason than too many threads."""
-    return (table["verdict"] == stats.UNTESTABLE) & ~table["oversubscribed"].astype(bool)
+def _points(shown: Sequence[Facet], column: str, metric: str) -> pd.DataFrame:
+    """Return medians, their intervals and what is hollow by ``panel``, ``line``, ``threads``."""
+    rows = pd.concat([f.rows.assign(panel=i) for i, f in enumerate(shown)], ignore_index=True)
+    rows = rows.assign(threads=rows["threads"].astype(int), line=rows[column].astype(str))
+    keys = ["panel", "line", "threads"]
+    got = cases(rows, keys, metric)
+    m = stats.medians(got.values)
+    crowded = rows.loc[has_flag(rows["flags"], "oversubscribed"), keys]
+    index = pd.MultiIndex.from_frame(got.keys)
+    hollow = index.isin(pd.MultiIndex.from_frame(crowded)) if len(crowded) else False
+    return got.keys.assign(median=m.median, low=m.low, high=m.high, hollow=hollow)
 
 
 def rates(
     ax: Axes,
     facet: Facet,
+    points: pd.DataFrame,
     looks: Mapping[str, style.Line],
-    column: str,
     cpus: int | None,
     metric: str,
     counts: Sequence[int],
@@ -175,18 +136,16 @@ def rates(
     """Draw faults/s over workers with intervals, the ideal line and the CPU count."""
     best, seen = 0.0, []
     for name, look in looks.items():
-        rows = facet.rows[facet.rows[column].astype(str) == name]
-        if rows.empty:
+        mine = points[points["line"] == name]
+        if mine.empty:
             continue
-        got = cases(rows.assign(threads=rows["threads"].astype(int)), ["threads"], metric)
-        m = stats.medians(got.values)
-        x = got.keys["threads"].to_numpy(dtype=float)
-        crowded = rows.loc[has_flag(rows["flags"], "oversubscribed"), "threads"].astype(int)
-        hollow = np.isin(x, crowded)
-        series(ax, x, m.median, m.low, m.high, hollow, look)
-        seen += [*m.median, *m.high[np.isfinite(m.high)]]
+        x, y, low, high = (
+            mine[c].to_numpy(dtype=float) for c in ("threads", "median", "low", "high")
+        )
+        series(ax, x, y, low, high, mine["hollow"].to_numpy(dtype=bool), look)
+        seen += [*y, *high[np.isfinite(high)]]
         if metric == WALL and x[0] == 1:
-            best = max(best, m.median[0])
+            best = max(best, y[0])
     style.worker_axis(ax, counts)
     ideal = np.array(ax.get_xlim())
     style.rate_axis(ax, seen, UNITS.get(metric, metric))
@@ -217,7 +176,7 @@ def series(
     for mask, face, alpha in (
         (~hollow & ~faint, look.colour, 1.0),
         (hollow, "white", 1.0),
-        (faint & ~hollow, look.colour, PALE),
+        (faint & ~hollow, look.colour, style.PALE),
     ):
         if mask.any():
             ax.plot(
@@ -253,7 +212,7 @@ def ratio(
             )
             every += [1 / floor.max(), floor.max()]
         silent = (rows["verdict"] == stats.NOISE).to_numpy() & ~hollow
-        pale = _untested(rows).to_numpy(dtype=bool)
+        pale = untested(rows).to_numpy(dtype=bool)
         series(ax, x, y, low, high, hollow, looks[str(other)], pale)
         ax.plot(
             x[silent], y[silent], linestyle="", marker="x", color=style.INK, markersize=8, zorder=5

@@ -23,6 +23,8 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 from faultbench.analysis.frame import NEVER_RELEASED
 from faultbench.errors import OutputError
 
+PALE = 0.4  # of points that could not be tested
+DPI = 125  # of layout and PNG alike: text is measured once
 INK, MUTED, GRID = "#1a1a1a", "#666666", "#dddddd"
 CLAIMS_NOT = (
     "It must not claim: absolute faults/s, a sign below about 10 %, SMT, bandwidth, page "
@@ -114,7 +116,7 @@ def styled() -> Iterator[None]:
 
 def figure(width: float, height: float) -> Figure:
     """Return an empty figure of ``width`` x ``height`` inches that clips nothing."""
-    made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    made = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(made)
     return made
 
@@ -135,7 +137,7 @@ def save(made: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> l
         try:
             # Compressing harder takes longer than drawing and saves a tenth.
             png: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if suffix == "png" else {}
-            made.savefig(target, format=suffix, dpi=125, metadata=metadata, **png)
+            made.savefig(target, format=suffix, dpi=DPI, metadata=metadata, **png)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror}") from error
         written.append(target)

@@ -19,6 +19,7 @@ from faultbench.analysis.compare import by_column
 from faultbench.analysis.frame import NEVER_RELEASED, WALL
 from faultbench.errors import DataError
 from faultbench.plots import style
+from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
     Context,
     Facet,
@@ -30,7 +31,6 @@ from faultbench.plots.facets import (
     stem,
     subject,
 )
-from faultbench.plots.scalability import provenance, titled
 
 COLOURS = "PuOr_r"  # both ends dark in grey: every cell also bears its number
 UNTESTED = "#e4e4e4"
