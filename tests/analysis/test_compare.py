@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from faultbench import table
 from faultbench.analysis import compare as c
 from faultbench.analysis.frame import COLUMNS
 from faultbench.analysis.stats import FASTER, NOISE
 from faultbench.errors import DataError, UsageError
+from tests.analysis.files import trial
 from tests.analysis.frames import row, sweep
 
 
@@ -274,3 +276,16 @@ def test_a_trial_without_a_fault_is_said_and_is_in_no_ratio():
     again = c.files(df[df["path"] == "retry"], df[df["path"] == "retry"]).table.iloc[0]
     assert again["ratio"] == 1
     assert np.isfinite([again["ci_low_pct"], again["ci_high_pct"]]).all()
+
+
+def test_trials_with_other_fallbacks_are_other_cases():
+    """The key had named a column that the table does not have."""
+    rng = np.random.default_rng(1)
+    made = [
+        trial(1e6, rng, path=path, repeat=repeat, fallback_ppm=ppm)
+        for ppm in (0, 200_000)
+        for path in ("retry", "direct")
+        for repeat in range(6)
+    ]
+    found = c.by_column(table.frame(made), "path").table
+    assert sorted(found["fallback"]) == [0.0, 0.2]

@@ -23,7 +23,7 @@ COLUMNS = tuple(
 )
 KEY = tuple("machine kernel path handler order access vmas files mms writers threads cost".split())
 # Asked of a trial too, but only in the table when the driver knows it; part of the key when there.
-KEY_EXTRAS = tuple("set map sync fallback_ppm overlap writer_op writer_rate pin".split())
+KEY_EXTRAS = tuple("set map sync fallback overlap writer_op writer_rate pin".split())
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"

@@ -104,7 +104,7 @@ def _best(rows: pd.DataFrame, order: object) -> pd.DataFrame:
     rows = rows[writers == writers.min()]
     mapped = rows["mapped_bytes_per_s"].astype(float)
     speed = mapped.where(mapped > 0, rows[WALL].astype(float) * Order(str(order)).bytes)
-    keys = [*key_columns(rows), *(c for c in ("fallback",) if c in rows.columns)]
+    keys = key_columns(rows)
     table = rows.assign(speed=speed).groupby(keys, sort=False, dropna=False)["speed"].median()
     cases = table.reset_index()
     best = cases.loc[[cases["speed"].idxmax()]]
