@@ -148,6 +148,7 @@ def _result(raw: dict[str, Any], order: Order) -> dict[str, Any]:
             for tried, got in zip(attempts, worker["mmap_lock_reads"], strict=True)
         ]
     worker.pop("mmap_lock_writes", None)
+    worker.pop("counted_majflt")
     flags = []
     if any(worker.pop("refill_by_mmap")):
         flags.append("refill-by-mmap")
