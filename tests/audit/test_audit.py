@@ -320,6 +320,16 @@ def test_a_dax_file_of_a_process_is_looked_at_as_it_is_mapped(monkeypatch, tmp_p
     assert "the pool" in reasons["hugetlb"]
 
 
+def test_a_file_beyond_the_largest_says_so(monkeypatch):
+    smaps = SMAPS.format(inode=1, name="/no/such/file")
+    monkeypatch.setattr(process, "read", lambda _: list(process.parse(smaps))[:2])
+    monkeypatch.setattr(process.mappings, "on_dax", lambda _: True)
+    monkeypatch.setattr(process, "_PROBED", 1)
+    reasons = [kind["reason"] for kind in process.audit(os.getpid(), [])["kinds"]]
+    assert "cannot be opened" in reasons[0]
+    assert "only the 1 largest" in reasons[1]
+
+
 def test_a_file_that_is_gone_says_so(monkeypatch):
     smaps = SMAPS.format(inode=1, name="/no/such/file")
     monkeypatch.setattr(process, "read", lambda _: list(process.parse(smaps))[:1])

@@ -53,7 +53,7 @@ def verdict(found: Faulted, why: str) -> str:
 
 def absent(mapping: str, reason: str) -> Row:
     """Return the row of what this kernel or user cannot have."""
-    empty = Faulted(None, reason, None, 0)
+    empty = Faulted(None, reason, 0)
     return {**row(mapping, empty), "verdict": "not available"}
 
 

@@ -22,7 +22,6 @@ _NOT_PROBED = {
     "`sweep --machine kernel --mapping memfd-huge` does",
     "device": "reading the memory of a driver that we do not know may have effects, so it is not "
     "done unasked; `faultbench audit PATH` does",
-    "dax": f"only the {_PROBED} largest files and devices are looked at",
 }
 
 
@@ -93,7 +92,12 @@ def audit(pid: int, survey: list[dict[str, Any]]) -> dict[str, Any]:
     rows = {row["mapping"]: row for row in survey}
     kinds = []
     for key in keys:
-        found = _probe(pid, grouped[key][0]) if key in probed else _surveyed(key[0], rows)
+        if key in probed:
+            found = _probe(pid, grouped[key][0])
+        elif _known(grouped[key][0]):
+            found = {"reason": f"only the {_PROBED} largest files and devices are looked at"}
+        else:
+            found = rows.get(key[0]) or {"reason": _NOT_PROBED[key[0]]}
         kinds.append(_entry(grouped[key], found))
     judged = [k for k in kinds if k["bytes_under_mmap_lock"] is not None]
     return {
@@ -122,13 +126,6 @@ def _known(vma: Vma) -> bool:
         return mappings.is_device_dax(Path(vma.name).stat())
     except OSError:
         return False
-
-
-def _surveyed(kind: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    row = rows.get(kind)
-    if row is None:
-        return {"reason": _NOT_PROBED[kind]}
-    return row
 
 
 def _probe(pid: int, vma: Vma) -> dict[str, Any]:
@@ -164,7 +161,7 @@ def _entry(vmas: list[Vma], found: dict[str, Any]) -> dict[str, Any]:
         "mmap_lock_reads_per_fault": reads,
         "bytes_under_mmap_lock": under,
         "reason": found["reason"],
-        **({k: found[k] for k in ("huge_ranges", "ranges", "why_not") if k in found}),
+        **({k: found[k] for k in ("huge_ranges", "ranges", "by_range", "why_not") if k in found}),
     }
 
 

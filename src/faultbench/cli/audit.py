@@ -106,6 +106,11 @@ def _process(found: dict[str, Any]) -> list[str]:
     for kind in found["kinds"]:
         reads = kind["mmap_lock_reads_per_fault"]
         text = f"not measured: {kind['reason']}" if reads is None else f"{reads:.2f}"
+        if reads is not None and len(kind.get("by_range", ())) > 1:
+            text = ", ".join(
+                f"{p['mmap_lock_reads_per_fault']:.2f} in {p['ranges']}" for p in kind["by_range"]
+            )
+            text += f" of {kind['ranges']} ranges"
         lines.append(
             f"{kind['kind']:10}{kind['vmas']:>6}{_size(kind['bytes']):>9}"
             f"{_size(kind['resident']):>10}  {text}"

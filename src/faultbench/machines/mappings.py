@@ -139,7 +139,10 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
 
 def _check_mmap(label: str, path: str) -> None:
     """Refuse what has no ->mmap before a results file is made; nothing is faulted."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise ResourceError(f"{label}: {path}: {(error.strerror or '').lower()}") from None
     try:
         mmap.mmap(fd, Order.PMD.bytes).close()
     except OSError as error:
