@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -19,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from faultbench.plots import style
 
 _GREYS = {"direct": "#9a9a9a", "retry": "#5c5c5c"}
+_HATCH = {"retry": "///", "mmap-lock": "xx"}  # told apart without colours too
 _BAR = 0.36
 
 
@@ -61,6 +64,9 @@ def draw(
     with style.styled():
         cases = list(dict.fromkeys(r.case for r in reads))
         made = style.figure(13.4, 0.34 * len(cases) + 3.4)
+        engine = made.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
+        engine.set(w_pad=0.14)  # the longest label does not touch the edge
         axes = made.subplots(1, 3, width_ratios=[1.35, 1.0, 1.15])
         _reads(axes[0], reads, cases)
         _ratios(axes[1], ratios)
@@ -71,9 +77,7 @@ def draw(
 
 def _legend(reads: Sequence[Reads]) -> list[Patch | Line2D]:
     paths = list(dict.fromkeys(r.path for r in reads))
-    bars = [
-        Patch(color=style.line_of(p).colour, label=f"kernel, {style.legend_name(p)}") for p in paths
-    ]
+    bars = [Patch(**_look(p), label=f"kernel, {style.legend_name(p)}") for p in paths]
     model = Line2D(
         [],
         [],
@@ -84,6 +88,13 @@ def _legend(reads: Sequence[Reads]) -> list[Patch | Line2D]:
         label="model",
     )
     return [*bars, model]
+
+
+def _look(path: str) -> dict[str, Any]:
+    colour = style.line_of(path).colour
+    return {
+        "facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": _HATCH.get(path, ""),
+    }  # fmt: skip
 
 
 def _rows(ax: Axes, cases: Sequence[str]) -> dict[str, int]:
@@ -105,7 +116,7 @@ def _reads(ax: Axes, reads: Sequence[Reads], cases: Sequence[str]) -> None:
         shift = (paths.index(entry.path) - (len(paths) - 1) / 2) * _BAR
         y = row[entry.case] + shift
         colour = style.line_of(entry.path).colour
-        ax.barh(y, entry.kernel, height=_BAR * 0.9, color=colour)
+        ax.barh(y, entry.kernel, height=_BAR * 0.9, **_look(entry.path))
         ax.plot(0, y, "|", color=colour, markersize=9, markeredgewidth=3)  # a count of zero, too
         _marker(ax, entry.model, y)
     ax.set_xlim(-0.03, 1.12)
@@ -119,7 +130,7 @@ def _ratios(ax: Axes, ratios: Sequence[Ratio]) -> None:
     row = _rows(ax, [r.case for r in ratios])
     for entry in ratios:
         y = row[entry.case]
-        ax.barh(y, entry.kernel - 1, left=1, height=_BAR, color=style.line_of("retry").colour)
+        ax.barh(y, entry.kernel - 1, left=1, height=_BAR, **_look("retry"))
         _marker(ax, entry.model, y)
         ax.annotate(
             f"{entry.kernel:.2f}",
