@@ -114,8 +114,9 @@ def run_trial(spec: dict) -> dict:
     `spec`: ``workers vmas mms writers access writer_op map_private sync advice no_fixed step slice skew offset length
     duration_ns warmup_ns faults warmup_faults writer_interval_ns count`` (ints, as struct fb_spec), ``fds`` (files
     to map; empty: anonymous), ``ids`` (tracepoint ids in the order of `EVENTS`; 0 or -errno: not counted), ``cpus``
-    (workers, then writers); optional ``read_only`` (map without PROT_WRITE), ``fresh`` (only the counted pass, on pages
-    that nothing has touched) and ``existing`` (address of memory of the caller's to fault instead of a mapping of ours).
+    (workers, then writers); optional ``read_only`` (map without PROT_WRITE), ``fresh`` (only the counted pass, on
+    pages that nothing has touched) and ``existing`` (address of memory of the caller's to fault instead of a mapping
+    of ours).
 
     A counter that is negative is -errno of why it was not counted. ``window_ns`` is the pass without its refills,
     ``touch_ns`` the touches alone. Raises OSError (mapping refused, no threads; ECHILD when an address space's
