@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from faultbench import importing, table
 from faultbench.errors import DataError, FaultbenchError, UsageError
+from faultbench.wis import series as series_of
 
 WIS = """tasks,processes,processes_idle,threads,threads_idle,linear
 0,0,100,0,100,0
@@ -29,8 +30,10 @@ OLD = " Gb Rep Threads   User      System     Wall flt/cpu/s fault/wsec\n"
 LAMETER = " 32   3    4    1.416s    176.165s  44.049s 35110.157  141545.239\n"
 
 
-def wis(text, tasks=(), test="", kernel="-"):
-    return importing.will_it_scale("x", text, test=test, tasks=list(tasks), kernel=kernel)
+def wis(text, tasks=(), test="", kernel="-", processes=None):
+    return importing.will_it_scale(
+        "x", text, test=test, tasks=list(tasks), kernel=kernel, processes=processes
+    )
 
 
 def pft(text, order="gb,thr,cline"):
@@ -45,7 +48,11 @@ def test_will_it_scale_csv():
     got = wis(WIS, test="page_fault1")
     found = {(r["threads"], r["mms"], r["faults_per_s"]) for r in rows(got)}
     assert found == {(1, "-", 477990.0), (1, "-", 275354.0), (2, "private", 941000.0)}
-    assert all(r["machine"] == "kernel" and r["handler"] == "page_fault1" for r in rows(got))
+    assert {(r["handler"], r["faults_per_s"]) for r in rows(got)} == {
+        ("page_fault1_processes", 477990.0), ("page_fault1_threads", 275354.0),
+        ("page_fault1_processes", 941000.0),
+    }  # fmt: skip
+    assert all(r["machine"] == "kernel" for r in rows(got))
     assert all(r["window_ns"] == 10**9 and r["status"] == "ok" for r in rows(got))
     assert "1 point(s)" in got.notes[0]
 
@@ -60,10 +67,56 @@ def test_raw_output_is_one_trial_an_average_line():
     assert [(r["threads"], r["repeat"], r["faults_per_s"]) for r in rows(got)] == [
         (4, 0, 477990.0), (4, 1, 480001.0),
     ]  # fmt: skip
-    assert rows(got)[0]["handler"] == "Anonymous-memory-page-fault"
+    assert rows(got)[0]["handler"] == "Anonymous-memory-page-fault_threads"
     each = wis(RAW, tasks=[1, 2])
     assert [r["threads"] for r in rows(each)] == [1, 2]
-    assert "taken as 1" in wis(RAW).notes[0]
+    assert any("taken as 1" in note for note in wis(RAW).notes)
+
+
+def test_raw_output_is_of_the_binary_that_the_user_names():
+    assert any("taken as threads" in note for note in wis(RAW, tasks=[2]).notes)
+    for told in (
+        wis(RAW, tasks=[2], processes=True),
+        wis(RAW, tasks=[2], test="page_fault1_processes"),
+    ):
+        assert not told.notes
+        assert {(r["mms"], r["handler"].rpartition("_")[2]) for r in rows(told)} == {
+            ("private", "processes")
+        }
+    threads = wis(RAW, tasks=[2], test="page_fault1_threads")
+    assert not threads.notes
+    assert {(r["mms"], r["handler"]) for r in rows(threads)} == {("shared", "page_fault1_threads")}
+
+
+def test_one_task_as_a_process_is_another_case_than_one_thread():
+    """Both have one address space; their mean would be nobody's rate."""
+    got = wis(WIS, test="page_fault1")
+    ones = [t for t in got.trials if t.spec.threads == 1]
+    assert len({t.spec.case_id for t in ones}) == 2
+    assert [t.spec.repeat for t in ones] == [0, 0]
+
+
+def test_what_was_imported_is_exported_as_it_was():
+    whole = WIS.replace("-1,0,955980", "530001,12.25,955980")
+    (series,) = series_of(wis(whole, test="page_fault1").trials)
+    assert series.csv() == whole
+    assert "page_fault1 " in series.title
+    (again,) = series_of(wis(series.csv(), test="page_fault1_threads").trials)
+    assert again == series
+
+
+def test_a_failed_point_is_exported_as_failed():
+    (series,) = series_of(wis(WIS, test="page_fault1").trials)
+    assert series.csv().splitlines()[-1] == "2,941000,0.10,-1,0.00,955980"
+
+
+def test_one_kind_alone_is_its_own_column():
+    text = WIS.splitlines()[0] + "\n0,0,100,0,100,0\n1,-1,0.00,275354,50.12,275354\n"
+    (series,) = series_of(wis(text).trials)
+    assert series.csv() == text
+    (series,) = series_of(wis(RAW, tasks=[1], processes=True).trials)
+    assert not series.threads
+    assert series.processes[1].rate == round((477990 + 480001) / 2)
 
 
 def test_raw_output_with_another_number_of_tasks():

@@ -147,11 +147,55 @@ def test_files_of_handlers_that_have_none():
         build(handler="anon", files="private")
 
 
-def test_the_default_of_vmas_gives_way_to_files_and_mms():
+def test_products_that_cannot_exist_are_left_out_and_said():
     made = build(files="private", threads="2", writers="0")
     assert {(s.vmas_label, s.files_label) for s in made.specs} == {("private", "private")}
-    with pytest.raises(UsageError, match="one file"):
-        build(files="private", threads="2", vmas="private,shared")
+    assert (
+        "4 of 8 combinations left out: --vmas shared --files private: a mapping has one file"
+        in str(made.notes)
+    )
+    made = build(mms="private", threads="2", writers="0")
+    assert any("--vmas shared --mms private" in note for note in made.notes)
+    # The list has a product that exists; what does not is named as it was typed.
+    made = build(vmas="private,2,shared", files="1,2", threads="4", writers="0", handler="ext4")
+    found = {(s.vmas_label, s.files_label) for s in made.specs}
+    assert found == {
+        ("private", "shared"), ("private", "2"), ("2", "shared"), ("2", "2"), ("shared", "shared"),
+    }  # fmt: skip
+    assert any("--vmas shared --files 2: a mapping has one file" in note for note in made.notes)
+    made = build(handler="device-dax,ext4", fallback="0.5")
+    assert {s.handler for s in made.specs} == {Handler.EXT4}
+    assert any("device-dax never falls back" in note for note in made.notes)
+
+
+def test_products_of_which_none_exists_are_refused():
+    with pytest.raises(UsageError, match="--vmas shared --files 2: a mapping has one file"):
+        build(files="2", threads="2", vmas="shared")
+    with pytest.raises(UsageError, match="never falls back"):
+        build(handler="device-dax", fallback="0.5")
+
+
+@pytest.mark.parametrize("name", ["vmas", "files", "mms"])
+def test_more_than_the_workers_are_as_many_as_the_workers(name):
+    """Worker i uses i mod K; the engine refuses what it would never use."""
+    both = {"vmas": "private", "threads": "1,2,4", "writers": "0", "handler": "ext4"}
+    made = build(**{**both, name: "2,3,9"})
+    for spec in made.specs:
+        assert 1 <= getattr(spec, name) <= spec.threads
+    assert {getattr(s, name) for s in made.specs if s.threads == 4} == {2, 3, 4}
+    assert len({point(s) for s in made.specs}) == 1 + 1 + 3
+    assert any(f"--{name} 9: never more than" in note for note in made.notes)
+    private = build(**{**both, name: "private"})
+    wide = build(**{**both, name: "100"})
+    assert [s.trial_id for s in wide.specs] == [s.trial_id for s in private.specs]
+
+
+def test_options_that_change_nothing_are_said():
+    made = build(writers="0", writer_op="target", writer_rate="5", vmas="private", overlap="true")
+    assert any(note.startswith("--overlap changes nothing") for note in made.notes)
+    assert "--writer-op, --writer-rate: no effect without writers" in made.notes
+    made = build(writers="0,1", writer_op="target", overlap="true", threads="2")
+    assert not any("changes nothing" in n or "no effect" in n for n in made.notes)
 
 
 def test_over_sixteen_times_the_cpus_needs_a_word():
@@ -193,3 +237,18 @@ def test_an_edited_cost_profile_is_another_trial(tmp_path):
         file.write_text(f"[steps]\nexc_page_fault = {ns}\n")
         ids.append({s.trial_id for s in build(cost=str(file)).specs})
     assert not ids[0] & ids[1]
+
+
+def test_a_load_has_the_same_seeds_on_every_machine():
+    """Which ranges fall back is drawn from the seed: counters must agree between machines."""
+
+    class Other(FakeMachine):
+        name = "virtual:other"
+        digest = "d"
+
+    def seeds(machine, **given):
+        made = build(machine=machine, handler="xfs", threads="1", writers="0", **given)
+        return {(s.repeat, s.seed) for s in made.specs}
+
+    assert seeds(FakeMachine(), fallback="0.2") == seeds(Other(), fallback="0.2", duration="9ms")
+    assert seeds(FakeMachine(), fallback="0.2") != seeds(FakeMachine(), fallback="0.3")

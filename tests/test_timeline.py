@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from faultbench.errors import OutputError
 from faultbench.model import Handler, Path, Status, Trial, TrialSpec
 from faultbench.rules import resolve
 
+pytest.importorskip("faultbench._virtual")
 TRIAL = Trial(
     TrialSpec(
         "virtual:generic", "v6.6", Path.DIRECT, resolve(None, Path.DIRECT), Handler.EXT4,
@@ -62,6 +64,8 @@ def test_slices_of_a_track_never_overlap():
 def test_tracks_have_names():
     made = timeline.events(TRIAL, LOG)
     names = {e["args"]["name"] for e in made if e["name"] == "thread_name"}
+    (whole,) = [e["args"]["name"] for e in made if e["name"] == "process_name"]
+    assert whole == "SIMULATED ext4 direct (v6.6 on virtual:generic)"
     assert names == {"CPU 0 (worker)", "CPU 0 lines", "CPU 1 (writer)", "CPU 1 lines"}
 
 
@@ -76,3 +80,28 @@ def test_the_file_is_a_trace(tmp_path):
 
 def test_an_empty_log_is_an_empty_time_line():
     assert timeline.events(TRIAL, []) == []
+
+
+def test_steps_have_the_names_that_explain_gives_them():
+    """handle_mm_fault here was __handle_mm_fault there; before 6.5 one function had another."""
+    from faultbench import functions
+
+    log = [[n, 0, "step", n, "", 0] for n in range(len(functions.steps()))]
+    made = [e["name"] for e in timeline.events(TRIAL, log) if e.get("cat") == "step"]
+    assert made == functions.steps()
+    assert "__handle_mm_fault" in made
+    older = Trial(replace(TRIAL.spec, kernel="v6.4"), Status.OK)
+    names = [e["name"] for e in timeline.events(older, log) if e.get("cat") == "step"]
+    assert [a for a, b in zip(names, made, strict=True) if a != b] == ["mmap_read_lock"]
+
+
+def test_what_was_never_released_and_what_no_kernel_confirmed_say_so(tmp_path):
+    retry = Trial(replace(TRIAL.spec, path=Path.RETRY), Status.OK)
+    later = Trial(replace(TRIAL.spec, kernel="v6.16"), Status.OK)
+    for trial, said in ((retry, "never in a release"), (later, "v6.16: not confirmed")):
+        timeline.write(trial, LOG, str(tmp_path / "t.json"))
+        raw = json.loads((tmp_path / "t.json").read_text())
+        assert said in raw["otherData"]["notes"][0]
+        (whole,) = [e for e in raw["traceEvents"] if e["name"] == "process_name"]
+        assert said in whole["args"]["name"]
+    assert timeline.notes(TRIAL) == []

@@ -130,13 +130,14 @@ cdef inline int make_mms(trial_state *s) except -1:
     t.mm = <mm_struct **>calloc(t.nr_mms, sizeof(void *))
     if t.mm == NULL:
         raise MemoryError("run_trial: no memory")
+    if t.rules & RULE_SEQCOUNT:    # even: not write-locked
+        s.seq_start &= ~<uint32_t>1
     for i in range(t.nr_mms):
         p = <char *>need(s, FB_MM_SIZE, 128)
         mm = <mm_struct *>(p + 8 if s.mm_layout == MM_LAYOUT_SAME else p)
         t.mm[i] = mm
         fb_store_u64(&mm.mm_id, i, FB_RELAXED)
-        fb_store_u32(&mm.mm_lock_seq, s.seq_start & ~<uint32_t>1 if t.rules & RULE_SEQCOUNT else s.seq_start,
-                     FB_RELAXED)
+        fb_store_u32(&mm.mm_lock_seq, s.seq_start, FB_RELAXED)
         error = fb_any_init(&mm.mmap_lock, t.rwsem)
         if error:
             raise ValueError("run_trial: rwsem=pthread needs real threads")
@@ -160,7 +161,7 @@ cdef inline int make_files(trial_state *s) except -1:
     """Inodes, and one entry word, one extent bit and, on device-dax, one struct page per entry."""
     cdef fb_trial *t = &s.t
     cdef uint32_t f
-    cdef uint64_t i, entries, bits
+    cdef uint64_t i, entries, bits, phase
     cdef inode *node
     cdef uint64_t *words
     t.inode = <inode **>calloc(t.nr_files + 1, sizeof(void *))
@@ -182,8 +183,10 @@ cdef inline int make_files(trial_state *s) except -1:
         fb_store_u64(<uint64_t *>&node.i_extents, <uint64_t>words, FB_RELAXED)
         label(s, words, 8 * (entries // 64 + 1), b"inode", f, b"extents")
         if t.fallback_ppm:
+            # Evenly spread, so that every slice falls back as often as was asked for; the seed says where.
+            phase = mix(t.seed ^ mix(f)) % 1000000
             for i in range(entries):
-                if mix(t.seed ^ mix(f) ^ mix(i << 20)) % 1000000 < t.fallback_ppm:
+                if (phase + (i + 1) * t.fallback_ppm) // 1000000 > (phase + i * t.fallback_ppm) // 1000000:
                     bits = fb_load_u64(&words[i >> 6], FB_RELAXED)
                     fb_store_u64(&words[i >> 6], bits | <uint64_t>1 << (i & 63), FB_RELAXED)
         if t.handler == HANDLER_DEVICE_DAX:

@@ -173,6 +173,8 @@ cdef inline str files_broken(trial_state *s):
                 return f"entry {i} of inode {f} is locked at rest"
     if fb_load_u32(&sb.s_journal.t_updates, FB_RELAXED) or fb_load_u32(&sb.s_journal.t_outstanding_credits, FB_RELAXED):
         return "a journal handle is open at rest"
+    if not fb_percpu_rwsem_at_rest(&sb.s_writers) or not fb_srcu_at_rest(&sb.dax_srcu):
+        return "s_writers or dax_srcu has a writer at rest"
     if (not fb_rwsem_at_rest(&sb.l_cilp) or not fb_qrwlock_at_rest(&sb.s_journal.j_state_lock)
             or fb_spin_is_locked(&sb.s_journal.j_wait_updates)):
         return "the log's or the journal's lock is held at rest"
@@ -194,7 +196,8 @@ cdef inline str at_rest(trial_state *s):
     cdef census c
     cdef mm_struct *mm
     cdef uint32_t i
-    cdef uint64_t tables, last_end
+    cdef uint64_t tables, last_end, writes = 0
+    cdef uint32_t bumps = 0    # it may wrap
     cdef int64_t entries
     broken = counters_broken(s)
     if broken is not None:
@@ -210,6 +213,9 @@ cdef inline str at_rest(trial_state *s):
             return f"page_table_lock of mm {i} is held at rest"
         if s.t.rules & RULE_SEQCOUNT and fb_load_u32(&mm.mm_lock_seq, FB_RELAXED) & 1:
             return f"mm_lock_seq of mm {i} is odd at rest"
+        bumps += fb_load_u32(&mm.mm_lock_seq, FB_RELAXED) - s.seq_start
+        if not fb_rcuwait_at_rest(&mm.vma_writer_wait):
+            return f"a writer of mm {i} waits for readers of a VMA at rest"
         tables = c.tables
         entries = c.vmas
         last_end = 0
@@ -221,6 +227,10 @@ cdef inline str at_rest(trial_state *s):
         count_table(s, fb_load_u64(&mm.pgd, FB_RELAXED), 3, &c)
         if fb_load_u64(&mm.pgtables_bytes, FB_RELAXED) != (c.tables - tables - 1) * 4096:
             return f"pgtables_bytes of mm {i} and its {c.tables - tables - 1} tables differ"
+    for i in range(s.nr + 1):
+        writes += s.workers[i].mmap_lock_writes
+    if s.t.vma_lock and bumps != <uint32_t>(writes * (2 if s.t.rules & RULE_SEQCOUNT else 1)):
+        return f"mm_lock_seq moved by {bumps} in {writes} sections of mmap_lock held for write"
     if c.ptl_held:
         return "a page table's lock is held at rest"
     if live(s, FB_CACHE_VMA) != <int64_t>c.vmas:

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memset, strerror
 from _core.build cimport *
 from _core.rest cimport *
 from _core.setup cimport *
@@ -12,6 +12,9 @@ from _core.sync.arena cimport fb_arena_find, fb_arena_label
 from _core.sync.atomic cimport fb_machine_run, fb_run
 
 ctypedef void (*report_t)(void *arg, fb_arena *arena) noexcept
+
+cdef extern from "<errno.h>" nogil:    # Cython's libc.errno stops at POSIX of 1996
+    int EDEADLK
 
 cdef extern from "mm/names.h" nogil:
     const char *const *fb_step_codes()
@@ -147,7 +150,8 @@ cdef inline dict run_trial_reported(dict spec, report_t report, void *arg):
         with nogil:
             error = fb_machine_run(&run)
         if error:
-            raise OSError(f"run_trial: started {run.started} of {s.nr} tasks: errno {error}")
+            why = "every task waits for ever" if error == EDEADLK else strerror(error).decode()
+            raise OSError(error, f"started {run.started} of {s.nr} tasks: {why}", "trial")
         broken = at_rest(&s)
         for i in range(s.nr):
             if s.workers[i].violation:

@@ -58,7 +58,7 @@ cdef _configure(dict machine, uint64_t seed, uint64_t log_max):
         raise ValueError(f"machine: figures differ by {sorted(set(machine) ^ set(FIGURES))}")
     for i, name in enumerate(FIGURES):
         figure[i] = machine[name]
-    for name in ("cpus", "cpus_per_core", "cpus_per_l3", "cpus_per_socket", "store_buffer"):
+    for name in ("cpus", "cpus_per_core", "cpus_per_l3", "cpus_per_socket", "store_buffer", "outstanding"):
         if not machine[name]:
             raise ValueError(f"machine: {name} must not be 0")
     if machine["outstanding"] > 254 or machine["store_buffer"] > 1024:

@@ -68,8 +68,9 @@ def measure(
     say("local hits")
     loop, hit, rmw = (turns(name, cpus[:1], TURNS, runs)[0] for name in ("work", "loads", "rmws"))
     hit = max(0.1, (hit - loop) / 8)
-    say(f"transfers between {len(cpus) * (len(cpus) - 1) // 2} pairs of CPUs")
-    matrix = {pair: transfer(*pair, runs) for pair in itertools.combinations(cpus, 2)}
+    pairs = list(itertools.combinations(cpus, 2))
+    say(f"transfers between {len(pairs)} pair{'' if len(pairs) == 1 else 's'} of CPUs")
+    matrix = {pair: transfer(*pair, runs) for pair in pairs}
     near = min(matrix, key=lambda pair: matrix[pair])
     say("what a load of a written line brings")
     upgrade = added("load_visits", *near, runs)

@@ -38,12 +38,12 @@ def run_job(line: bytes) -> dict[str, Any]:
         return {"failed": "oom", "message": str(error) or "no memory for the trial's arena"}
     except OSError as error:
         if error.errno == errno.ENOMEM:
-            return {"failed": "oom", "message": str(error)}
+            return {"failed": "oom", "message": str(error.strerror)}
         if error.errno == errno.EAGAIN:  # pthread_create, under RLIMIT_AS as under RLIMIT_NPROC
-            wanted = f"{job.spec.tasks} threads"
             return {
                 "failed": "ResourceError",
-                "message": f"cannot start {wanted}: {error}; raise ulimit -u or -v, or use fewer",
+                "message": f"cannot start {job.spec.tasks} threads: {error.strerror}; "
+                "raise ulimit -u or -v, or use fewer",
             }
         return {"failed": "crashed", "message": f"{type(error).__name__}: {error}"}
     except Exception as error:  # whatever it is, the parent records it

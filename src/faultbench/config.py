@@ -72,8 +72,10 @@ def read_config(path: str) -> dict[str, str]:
         if file.stat().st_size > MAX_CONFIG:
             raise UsageError(f"--config {path}: larger than 1 MiB")
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"--config {values.show(path)}: not a text file") from None
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or values.show(str(error))
         raise UsageError(f"--config {values.show(path)}: {reason}") from None
     table = raw.get("sweep", raw)
     if not isinstance(table, dict) or (table is not raw and len(raw) > 1):
@@ -106,6 +108,7 @@ def parse(given: Mapping[str, str | None]) -> Options:
             raise UsageError(f"--{values.show(name)}: unknown option")
         if len(text) > 1 << 16:
             raise UsageError(f"--{name}: longer than 64 KiB")
+        values.given(name, text)
     get = raw.get
     if "duration" in raw and "faults" in raw:
         raise UsageError("--duration and --faults: a trial ends by time or by count, give one")

@@ -1,15 +1,4 @@
-"""What disturbed a trial on real CPUs: words for its flags, figures for its record.
-
-skew            workers began or ended further apart than 1 % of the window
-steal           the hypervisor took more than 1 % of the CPUs' time
-affinity        the CPUs we may use changed meanwhile
-oversubscribed  more workers and writers than CPUs
-low-cpu         workers that never slept had less than 95 % of a CPU
-loaded          other programs wanted the CPUs that the trial needed
-throttled       a cgroup's CPU limit stopped us
-stalled         the window is longer than asked for, or a worker was away when it opened
-suspended       the machine slept
-"""
+"""What disturbed a trial on real CPUs: words for its flags, figures for its record."""
 
 from __future__ import annotations
 
@@ -22,6 +11,18 @@ from faultbench.host import cpu_times, load
 from faultbench.model import TrialSpec
 from faultbench.sysfs import Sys
 from faultbench.topology import Topology, cgroup_folders
+
+WORDS = {
+    "skew": "workers began or ended further apart than 1 % of the window",
+    "steal": "the hypervisor took more than 1 % of the CPUs' time",
+    "affinity": "the CPUs we may use changed meanwhile",
+    "oversubscribed": "more workers and writers than CPUs",
+    "low-cpu": "workers that never slept had less than 95 % of a CPU",
+    "loaded": "other programs wanted the CPUs that the trial needed",
+    "throttled": "a cgroup's CPU limit stopped us",
+    "stalled": "the window is longer than asked for, or a worker was away when it opened",
+    "suspended": "the machine slept",
+}
 
 SKEW = 0.01
 STEAL = 0.01

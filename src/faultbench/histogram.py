@@ -50,7 +50,7 @@ def quantiles(histogram: Mapping[int, int], wanted: Iterable[float]) -> list[flo
     The value that at least that share of the samples does not exceed, so 1.0 is the maximum.
     """
     order = sorted(histogram)
-    seen = list(accumulate(histogram[bucket] for bucket in order))
+    seen = list(accumulate(map(histogram.__getitem__, order)))
     n = seen[-1] if seen else 0
     if not n:
         return [None for _ in wanted]

@@ -138,8 +138,9 @@ def disturbances(topology: Topology, sys: Sys | None = None) -> list[Disturbance
             f"{share:.1f} % of CPU time was stolen by the hypervisor since boot", "a dedicated host"
         )
     if name := hypervisor(sys):
+        whose = "" if name == "yes" else f" ({name})"
         add(
-            f"a virtual machine ({name}): CPUs may be shared or moved",
+            f"a virtual machine{whose}: CPUs may be shared or moved",
             "trust the CPU-time rate and the ratio more than the wall rate; or use bare metal",
             serious=False,
         )

@@ -2,7 +2,8 @@
 
 Imported trials belong to the ``kernel`` machine: real faults, counted by somebody else's program.
 Their case is told by what the file's contents say (test, tasks, threads or processes), never by
-its name. Formats: field-notes 4.1, 4.2.
+its name. A test of will-it-scale is called what its two binaries are, ``page_fault1_processes`` and
+``page_fault1_threads``: with one task nothing else tells them apart. Formats: field-notes 4.1, 4.2.
 """
 
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from faultbench.errors import DataError, UsageError
 from faultbench.model import Access, Map, Order, Pin, Status, Trial, TrialSpec
+from faultbench.wis import IDLE, split_kind
 
 WIS_HEADER = ("tasks", "processes", "processes_idle", "threads", "threads_idle", "linear")
 PFT_ORDERS = {
@@ -48,8 +50,17 @@ def spec(test: str, tasks: int, *, processes: bool, kernel: str, shared_vma: boo
         mms=tasks if processes else 1,
         pin=Pin.NONE,
         cost="none",
-        mapping=_NAME.sub("-", test).strip("-")[:80] or "imported",
+        mapping=test,
     )
+
+
+def _name(test: str) -> str:
+    return _NAME.sub("-", test).strip("-")[:80] or "imported"
+
+
+def _wis_point(test: str, tasks: int, *, processes: bool, kernel: str) -> TrialSpec:
+    name = f"{_name(split_kind(test)[0])}_{'processes' if processes else 'threads'}"
+    return spec(name, tasks, processes=processes, kernel=kernel, shared_vma=False)
 
 
 def _trial(point: TrialSpec, faults: int, window_ns: int, cpu_ns: int | None = None) -> Trial:
@@ -76,17 +87,20 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def will_it_scale(name: str, text: str, *, test: str, tasks: list[int], kernel: str) -> Imported:
+def will_it_scale(
+    name: str, text: str, *, test: str, tasks: list[int], kernel: str, processes: bool | None = None
+) -> Imported:
     """Read will-it-scale's CSV, or the raw output of its binaries, whichever ``text`` is.
 
-    Raw output does not say how many tasks ran: ``tasks`` gives one number for all runs or one for
-    each ``average:`` line.
+    Raw output does not say how many tasks ran, nor of which kind: ``tasks`` gives one number for
+    all runs or one for each ``average:`` line; ``processes`` (or ``test``, where it is the name of
+    a binary) the kind.
     """
     first = next((line for _, line in _lines(text)), "")
     if first.replace(" ", "").lower() == ",".join(WIS_HEADER):
         return _wis_csv(name, text, test or "will-it-scale", kernel)
     if re.search(r"^(testcase|average):", text, re.MULTILINE):
-        return _wis_raw(name, text, test, tasks, kernel)
+        return _wis_raw(name, text, test, tasks, kernel, processes)
     raise DataError(
         f"{name}: neither will-it-scale's CSV (first line {','.join(WIS_HEADER)}) nor its raw "
         "output (lines average:N)"
@@ -105,16 +119,18 @@ def _wis_csv(name: str, text: str, test: str, kernel: str) -> Imported:
         try:
             tasks = int(cells[0])
             rates = [float(cells[1]), float(cells[3])]
+            idles = [float(cells[2]), float(cells[4])]
         except ValueError:
             raise DataError(f"{name}: line {number} holds no numbers: {line[:60]!r}") from None
         if not 0 <= tasks <= MAX_TASKS or not all(-1 <= rate < 1e15 for rate in rates):
             raise DataError(f"{name}: line {number} is out of range: {line[:60]!r}")
-        for rate, processes in ((rates[0], True), (rates[1], False)):
+        for rate, idle, processes in zip(rates, idles, (True, False), strict=True):
             failed += rate == -1
             if tasks == 0 or rate <= 0:
                 continue  # the idle line, a failed point (-1), a mode that was not run (0)
-            point = spec(test, tasks, processes=processes, kernel=kernel, shared_vma=False)
-            out.trials.append(_trial(point, round(rate), SECOND))
+            point = _wis_point(test, tasks, processes=processes, kernel=kernel)
+            known = {IDLE: idle} if 0 <= idle <= 100 else {}  # read back by `wis`, no more
+            out.trials.append(replace(_trial(point, round(rate), SECOND), extra=known))
     if failed:
         out.notes.append(f"{name}: {failed} point(s) that will-it-scale marks as failed left out")
     if not out.trials:
@@ -123,8 +139,18 @@ def _wis_csv(name: str, text: str, test: str, kernel: str) -> Imported:
     return out
 
 
-def _wis_raw(name: str, text: str, test: str, tasks: list[int], kernel: str) -> Imported:
+def _wis_raw(
+    name: str, text: str, test: str, tasks: list[int], kernel: str, processes: bool | None
+) -> Imported:
     out = Imported()
+    if processes is None:
+        processes = split_kind(test)[1]
+    if processes is None:
+        processes = False
+        out.notes.append(
+            f"{name}: raw output does not say which binary ran; taken as threads (say --processes, "
+            "or the binary's name with --test)"
+        )
     runs: list[tuple[str, int]] = []
     case = test
     for number, line in _lines(text):
@@ -146,7 +172,7 @@ def _wis_raw(name: str, text: str, test: str, tasks: list[int], kernel: str) -> 
         out.notes.append(f"{name}: raw output names no tasks; taken as 1 (say --threads N)")
     counts = (tasks or [1]) * (len(runs) if len(tasks) < 2 else 1)
     for (label, rate), count in zip(runs, counts, strict=True):
-        point = spec(label, count, processes=False, kernel=kernel, shared_vma=False)
+        point = _wis_point(label, count, processes=processes, kernel=kernel)
         out.trials.append(_trial(point, rate, SECOND))
     out.trials = numbered(out.trials)
     return out
@@ -214,5 +240,5 @@ def _pft_trial(where: str, tasks: float, values: list[float], test: str, kernel:
             f"{where}: more CPU time than {tasks:g} thread(s) can use; try another --columns"
         )
     whole = max(1, round(faults))
-    point = spec(test, int(tasks), processes=False, kernel=kernel, shared_vma=True)
+    point = spec(_name(test), int(tasks), processes=False, kernel=kernel, shared_vma=True)
     return _trial(point, whole, round(whole * SECOND / per_second), round(whole * SECOND / per_cpu))

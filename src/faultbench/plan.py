@@ -11,13 +11,14 @@ from __future__ import annotations
 import itertools
 import platform
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from faultbench import config, values
 from faultbench.costs import CostProfile
-from faultbench.enums import Handler, Map, Order, Path, WriterOp
+from faultbench.enums import Handler, Map, Order, Path, Pin, WriterOp
 from faultbench.errors import UsageError
 from faultbench.machines import Machine
 from faultbench.model import TrialSpec, digest
@@ -26,10 +27,9 @@ from faultbench.rules import (
     KERNELS,
     NO_FILES,
     ORDERS,
-    check_combination,
     knobs_label,
+    objection,
     resolve,
-    sharing_agrees,
 )
 from faultbench.topology import Topology
 
@@ -66,7 +66,10 @@ class Variant:
 
 
 def build(options: config.Options, machine: Machine, topology: Topology, cost: CostProfile) -> Plan:
-    """Return the plan of a sweep; `UsageError` for combinations that do not exist."""
+    """Return the plan of a sweep.
+
+    Combinations that do not exist are left out with a note; `UsageError` if there is no other.
+    """
     limit = machine.cpus or topology.usable
     counts = values.threads(options.threads, limit) if options.threads else None
     # A simulated machine has no scheduler; its default sweep ends where a laptop's patience does.
@@ -76,24 +79,42 @@ def build(options: config.Options, machine: Machine, topology: Topology, cost: C
     variants = list(_variants(options, notes))
     points: dict[str, dict[str, TrialSpec]] = {}
     asked = 0
-    bases = list(_points(options, machine, cost, threads))
-    if "vmas" not in options.raw:  # its default gives way to what --files and --mms ask for
-        bases = [base for base in bases if sharing_agrees(base)] or bases
-    for base in bases:
+    left_out: Counter[str] = Counter()
+    for base, typed in _points(options, machine, cost, threads):
         for variant in variants:
             asked += 1
             if asked * options.repeats > MAX_TRIALS:
                 raise UsageError(f"more than {MAX_TRIALS} trials: narrow the lists or --repeats")
             spec = _complete(options, machine, _variant(base, variant))
-            if spec.handler is not None:
-                check_combination(spec)
+            if reason := objection(spec, typed):
+                left_out[reason] += 1
+                continue
             machine.check(spec)
             points.setdefault(_point_id(spec), {}).setdefault(spec.trial_id, spec)
+    if not points:
+        raise UsageError(next(iter(left_out)))
     _check_load(options, max(s.tasks for p in points.values() for s in p.values()), limit)
     kept = sum(len(point) for point in points.values())
-    if kept < asked:
-        notes.append(f"{asked - kept} of {asked} combinations mean the same as another: run once")
+    if same := asked - left_out.total() - kept:
+        notes.append(f"{same} of {asked} combinations mean the same as another: run once")
+    notes += [f"{n} of {asked} combinations left out: {why}" for why, n in left_out.items()]
+    notes += _meaningless(options, threads, [s for p in points.values() for s in p.values()])
     return Plan(list(_interleaved(points, options)), notes)
+
+
+def _meaningless(
+    options: config.Options, threads: tuple[int, ...], specs: list[TrialSpec]
+) -> Iterator[str]:
+    """Yield remarks about options that change nothing in any trial."""
+    for name, texts in (("vmas", options.vmas), ("files", options.files), ("mms", options.mms)):
+        for text in texts:
+            if text.isdigit() and int(text) > min(threads):
+                yield f"--{name} {text}: never more than there are workers"
+    if options.overlap and not any(spec.overlap for spec in specs):
+        yield "--overlap changes nothing: no workers here share a mapping; it needs --vmas shared"
+    given = [f"--{name}" for name in ("writer-op", "writer-rate") if name in options.raw]
+    if given and not any(spec.writers for spec in specs):
+        yield f"{', '.join(given)}: no effect without writers"
 
 
 def _variants(options: config.Options, notes: list[str]) -> Iterator[Variant]:
@@ -128,8 +149,8 @@ def _variant(base: TrialSpec, variant: Variant) -> TrialSpec:
 
 def _points(
     options: config.Options, machine: Machine, cost: CostProfile, threads: tuple[int, ...]
-) -> Iterator[TrialSpec]:
-    """Yield the points of the product, each without its variant."""
+) -> Iterator[tuple[TrialSpec, dict[str, str]]]:
+    """Yield the points of the product, each without its variant, and what sharing it asks for."""
     targets: list[tuple[Handler | None, str]] = [(handler, "") for handler in options.handler]
     if options.machine == "kernel":
         targets = [(None, mapping) for mapping in options.mapping or ("anon", "memfd")]
@@ -147,7 +168,7 @@ def _points(
     ):
         for order in options.order or (_natural_order(handler, mapping),):
             count = _share(vmas, n)
-            yield TrialSpec(
+            spec = TrialSpec(
                 machine=machine.name,
                 kernel="",
                 path=None,
@@ -172,6 +193,7 @@ def _points(
                 cost_digest="" if handler is None else cost.digest,
                 machine_digest=machine.digest,
             )
+            yield spec, {"vmas": vmas, "files": files, "mms": mms}
 
 
 def _natural_order(handler: Handler | None, mapping: str) -> Order:
@@ -182,7 +204,8 @@ def _natural_order(handler: Handler | None, mapping: str) -> Order:
 
 
 def _share(text: str, workers: int) -> int:
-    return workers if text == "private" else 1 if text == "shared" else int(text)
+    """Return how many there are; worker i uses i mod K, so more than workers are never used."""
+    return workers if text == "private" else 1 if text == "shared" else min(int(text), workers)
 
 
 def _complete(options: config.Options, machine: Machine, spec: TrialSpec) -> TrialSpec:
@@ -196,6 +219,19 @@ def _complete(options: config.Options, machine: Machine, spec: TrialSpec) -> Tri
 
 def _point_id(spec: TrialSpec) -> str:
     return digest(replace(spec, kernel="", path=None, rules=None, knobs="").to_dict())
+
+
+def _seed(options: config.Options, spec: TrialSpec, repeat: int) -> int:
+    """Return the seed of a trial: one load has the same on every machine, however long it runs.
+
+    The seed says among other things which ranges fall back: counters could not agree otherwise.
+    """
+    load = replace(
+        spec, machine="", machine_digest="", pin=Pin.CORE, cost="", cost_digest="",
+        kernel="", path=None, rules=None, knobs="",
+        duration_ns=0, warmup_ns=0, faults=0, warmup_faults=0,
+    )  # fmt: skip
+    return int(digest([options.seed, load.to_dict(), repeat]), 16) >> 1
 
 
 def _check_load(options: config.Options, tasks: int, limit: int) -> None:
@@ -215,7 +251,7 @@ def _interleaved(
             variants = _shuffled(rng, [points[name][key] for key in sorted(points[name])])
             for repeat, order in ((2 * block, variants), (2 * block + 1, variants[::-1])):
                 if repeat < options.repeats:
-                    seed = int(digest([options.seed, name, repeat]), 16) >> 1
+                    seed = _seed(options, order[0], repeat)
                     for spec in order:
                         yield replace(spec, seed=seed, repeat=repeat)
 

@@ -11,7 +11,7 @@ Sources: kernel-reference §2 (generations), §3 (VMA lock), §0.2 and §0.3. A 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from faultbench.enums import (
@@ -172,8 +172,18 @@ _FS = (Handler.EXT4, Handler.XFS)
 
 def check_combination(spec: TrialSpec) -> None:
     """Raise `UsageError` with the reason when a model machine's spec cannot exist."""
-    for reason in _objections(spec):
+    if reason := objection(spec):
         raise UsageError(reason)
+
+
+def objection(spec: TrialSpec, typed: Mapping[str, str] | None = None) -> str:
+    """Return why a spec cannot exist; empty if it can.
+
+    `typed`: what a user asked of vmas, files and mms, to be named as it was typed.
+    """
+    typed = typed or {"vmas": spec.vmas_label, "files": spec.files_label, "mms": spec.mms_label}
+    of_model = () if spec.handler is None else _objections(spec)
+    return next(iter((*of_model, *_sharing(spec, typed))), "")
 
 
 def _objections(spec: TrialSpec) -> Iterable[str]:
@@ -217,15 +227,9 @@ def _objections(spec: TrialSpec) -> Iterable[str]:
         yield f"{what} --writer-op fsync: only ext4 and xfs write-protect entries on fsync"
     if spec.rules.rwsem is Rwsem.PTHREAD and not spec.machine.startswith("threads"):
         yield f"--machine {spec.machine} --set rwsem=pthread: glibc's lock needs real threads"
-    yield from _sharing(spec)
 
 
-def sharing_agrees(spec: TrialSpec) -> bool:
-    """Return whether workers that share a VMA agree on its file and address space."""
-    return not any(_sharing(spec))
-
-
-def _sharing(spec: TrialSpec) -> Iterable[str]:
+def _sharing(spec: TrialSpec, typed: Mapping[str, str]) -> Iterable[str]:
     """Yield an objection where workers that share a VMA would differ in file or mm."""
     for name, count in (("files", spec.files), ("mms", spec.mms)):
         if count == 0:
@@ -235,7 +239,7 @@ def _sharing(spec: TrialSpec) -> Iterable[str]:
             if owner.setdefault(worker % spec.vmas, worker % count) != worker % count:
                 thing = "file" if name == "files" else "address space"
                 yield (
-                    f"--vmas {spec.vmas_label} --{name} {spec._share(count)}: "
+                    f"--vmas {typed['vmas']} --{name} {typed[name]}: "
                     f"a mapping has one {thing}; take --vmas private or fewer {name}"
                 )
                 break

@@ -35,7 +35,7 @@ MORE = (
     "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
     "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
     "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
-    "writer_wait_max_ns,message"
+    "writer_wait_max_ns,message,cost_digest"
 ).split(",")
 
 _WORKER = (
@@ -96,6 +96,7 @@ def row(trial: Trial) -> dict[str, Any]:
         duration_ns=spec.duration_ns,
         faults_asked=spec.faults,
         message=trial.message,
+        cost_digest=spec.cost_digest,
     )
     if trial.worker:
         _counters(trial, values)
@@ -193,14 +194,17 @@ def of_rows(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
+    """Return a cell that no spreadsheet takes for a formula (OWASP: CSV injection).
+
+    Nor does a terminal obey it: results come from anywhere.
+    """
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.9g}" if abs(value) < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
     if isinstance(value, str):
         guard = "'" if value != "-" and value[:1] in set("=+-@\t\r") else ""
-        return guard + value.replace("\r", " ")  # csv does not quote it
+        return guard + "".join(c if c.isprintable() or c in "\n\t" else " " for c in value)
     return value
 
 

@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from faultbench import costs
+from faultbench import functions
+from faultbench.enums import Path as FaultPath
 from faultbench.errors import OutputError
 from faultbench.model import Trial
+from faultbench.rules import NEVER_RELEASED, unconfirmed
 
 PS_PER_US = 1_000_000
 
 
 def events(trial: Trial, log: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     """Return trace events of a log of ``[ps, cpu, kind, step, line, wait_ps]``."""
-    steps = list(costs.load("default").steps)  # in the order of their codes
+    # The names `explain` has for them.
+    steps = [functions.of_kernel(name, trial.spec.kernel) for name in functions.steps()]
     found: list[dict[str, Any]] = []
     begun: dict[int, tuple[int, str]] = {}
     journeys: dict[int, list[tuple[int, int, str]]] = {}
@@ -41,6 +44,9 @@ def events(trial: Trial, log: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     for cpu in list(begun):
         close(cpu, last)
     cpus = sorted({record[1] for record in log})
+    if cpus:
+        whole = {"name": "; ".join([_subject(trial), *notes(trial)])}
+        found.append({"ph": "M", "pid": 1, "name": "process_name", "args": whole})
     for cpu in cpus:
         role = "worker" if cpu < trial.spec.threads else "writer"
         tracks = [(2 * cpu, f"CPU {cpu} ({role})"), (2 * cpu + 1, f"CPU {cpu} lines")]
@@ -60,6 +66,17 @@ def events(trial: Trial, log: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def _subject(trial: Trial) -> str:
+    spec = trial.spec
+    return f"SIMULATED {spec.handler_label} {spec.path or ''} ({spec.kernel} on {spec.machine})"
+
+
+def notes(trial: Trial) -> list[str]:
+    """Return what must be said wherever results of that kernel and path appear."""
+    said = [NEVER_RELEASED] if trial.spec.path is FaultPath.RETRY else []
+    return [*said, *filter(None, [unconfirmed([trial.spec.kernel])])]
+
+
 def _slice(name: str, category: str, track: int, start_ps: int, ps: int) -> dict[str, Any]:
     return {
         "name": name,
@@ -77,7 +94,13 @@ def write(trial: Trial, log: Sequence[Sequence[Any]], path: str) -> None:
     document = {
         "traceEvents": events(trial, log),
         "displayTimeUnit": "ns",
-        "otherData": {"trial_id": trial.trial_id, "machine": trial.spec.machine},
+        "otherData": {
+            "trial_id": trial.trial_id,
+            "machine": trial.spec.machine,
+            "kernel": trial.spec.kernel,
+            "path": str(trial.spec.path),
+            "notes": notes(trial),
+        },
     }
     try:
         Path(path).write_text(json.dumps(document), encoding="utf-8")

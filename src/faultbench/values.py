@@ -20,6 +20,7 @@ MAX_ITEMS = 4096
 MAX_TASKS = 4096
 NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
+_FRACTION = re.compile(r"[0-9]{0,12}(\.[0-9]{1,99})?(?<=[0-9])(e-?[0-9]{1,2})?", re.ASCII)
 _TIME = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ns|us|µs|ms|s|m|)", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,6})-([0-9]{1,6})(?::([0-9]{1,6}))?", re.ASCII)
 
@@ -28,6 +29,16 @@ def show(text: str) -> str:
     """Return a user's text as it may be printed: short, without control characters."""
     clean = "".join(c if c.isprintable() else "?" for c in text)
     return clean if len(clean) <= 60 else clean[:57] + "..."
+
+
+def given(option: str, text: str) -> str:
+    """Return an option's text if there is one, and nothing in it that a terminal would obey."""
+    name = f"--{option}" if option.islower() and option[0] != "-" else option
+    if not text.strip():
+        raise UsageError(f"{name} {text!r}: is empty (an unset variable?); leave it out")
+    if not text.isprintable():
+        raise UsageError(f"{name} {show(text)}: holds control characters")
+    return text
 
 
 def items(option: str, text: str) -> list[str]:
@@ -101,7 +112,9 @@ def threads(text: str, limit: int) -> tuple[int, ...]:
         if part == "max":
             counts.append(limit)
         elif re.fullmatch(r"[0-9]{1,4}x", part, re.ASCII):
-            counts.append(whole("threads", part[:-1], 1, MAX_TASKS) * limit)
+            if not int(part[:-1]):
+                raise UsageError(f"--threads {part}: wants a multiple of the CPUs from 1x")
+            counts.append(int(part[:-1]) * limit)
         elif part[0].isascii() and part[0].isdigit():
             counts.extend(_run("threads", part, 1, MAX_TASKS))
         else:
@@ -163,8 +176,10 @@ def fractions(option: str, text: str) -> tuple[int, ...]:
     for part in items(option, text):
         number = part.removesuffix("%")
         scale = 10_000 if part.endswith("%") else 1_000_000
-        if not _NUMBER.fullmatch(number) or float(number) * scale > 1_000_000:
+        if not _FRACTION.fullmatch(number) or float(number) * scale > 1_000_000:
             raise UsageError(f"--{option} {show(part)}: wants a fraction from 0 to 1")
+        if 0 < float(number) * scale < 1:
+            raise UsageError(f"--{option} {show(part)}: the least fraction but 0 is 0.000001")
         result.append(round(float(number) * scale))
     return tuple(dict.fromkeys(result))
 

@@ -6,8 +6,8 @@
 
 Whole operations per second (faults, here), idle percent of the whole machine, and the best rate of
 one task times tasks. Address spaces tell the columns apart: ``--mms private`` are processes,
-``--mms shared`` threads. A number of tasks that was not measured one of the ways is -1 there, as a
-failed point is.
+``--mms shared`` threads; what was imported says which binary it was. A number of tasks that was
+not measured one of the ways is -1 there, as a failed point is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,18 @@ from faultbench.model import Status, Trial, TrialSpec
 from faultbench.table import row
 
 HEADER = "tasks,processes,processes_idle,threads,threads_idle,linear"
+IDLE = "wis_idle_pct"  # in an imported trial's extra: idle percent of the whole machine
+
+
+def split_kind(test: str) -> tuple[str, bool | None]:
+    """Return the test of one of will-it-scale's binaries and whether it runs processes.
+
+    None where the name is neither ``…_processes`` nor ``…_threads``.
+    """
+    for suffix, processes in (("_processes", True), ("_threads", False)):
+        if test.endswith(suffix):
+            return test.removesuffix(suffix), processes
+    return test, None
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ def series(trials: Iterable[Trial]) -> list[Series]:
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Trial]]] = {}
     for trial in trials:
         if trial.status is Status.OK and row(trial)["faults_per_s"] is not None:
-            group = groups.setdefault(_words(trial.spec), {})
+            group = groups.setdefault(_words(trial), {})
             group.setdefault(_sharing(trial.spec), []).append(trial)
     if not groups:
         raise DataError("no trial that ended ok: nothing to export")
@@ -77,8 +89,7 @@ def series(trials: Iterable[Trial]) -> list[Series]:
     for words in sorted(split, key=lambda w: ("direct" not in w, w)):
         ways: dict[bool, dict[int, list[Trial]]] = {True: {}, False: {}}
         for trial in split[words]:
-            processes = trial.spec.mms == trial.spec.threads > 1
-            ways[processes].setdefault(trial.spec.threads, []).append(trial)
+            ways[_processes(trial)].setdefault(trial.spec.threads, []).append(trial)
         own = "-".join(word for word in words if word not in common)
         slug = re.sub(r"[^a-z0-9.]+", "-", own.lower()).strip("-")[:80]
         result.append(Series(" ".join(words), slug, _points(ways[True]), _points(ways[False])))
@@ -95,8 +106,21 @@ def _points(way: dict[int, list[Trial]]) -> dict[int, Point]:
     }
 
 
+def _binary(trial: Trial) -> tuple[str, bool | None]:
+    """Return the test and whether it ran processes; None for trials that are not imported."""
+    label = trial.spec.handler_label
+    return split_kind(label) if "imported" in trial.flags else (label, None)
+
+
+def _processes(trial: Trial) -> bool:
+    told = _binary(trial)[1]
+    return trial.spec.mms == trial.spec.threads > 1 if told is None else told
+
+
 def _idle(trial: Trial) -> float:
-    """Idle percent of the whole machine, from the workers' CPU time."""
+    """Idle percent of the whole machine: will-it-scale's own, or from the workers' CPU time."""
+    if isinstance(told := trial.extra.get(IDLE), int | float):
+        return float(told)
     values = row(trial)
     cpus = max(len(set(trial.cpus) - {-1}), trial.spec.threads)
     if not values["cpu_ns"] or not values["window_ns"]:
@@ -105,12 +129,13 @@ def _idle(trial: Trial) -> float:
     return max(0.0, idle)
 
 
-def _words(spec: TrialSpec) -> tuple[str, ...]:
+def _words(trial: Trial) -> tuple[str, ...]:
     """Say what a series is; workers, address spaces and mappings are told elsewhere."""
+    spec = trial.spec
     words = [spec.machine, spec.kernel, spec.path.value if spec.path else "", spec.knobs]
-    words += [spec.handler_label, spec.order.value, spec.access.value, f"map {spec.map}"]
+    words += [_binary(trial)[0], spec.order.value, spec.access.value, f"map {spec.map}"]
     words.append(f"{spec.writers} writers {spec.writer_op}" if spec.writers else "0 writers")
-    return tuple(word for word in words if word)
+    return tuple(word for word in words if word not in ("", "-"))
 
 
 def _sharing(spec: TrialSpec) -> tuple[str, ...]:

@@ -65,14 +65,15 @@ def test_floor_of_a_load_is_not_that_of_a_wilder_one():
         wild[column] *= np.exp(rng.normal(0, 0.8, len(wild)))
     both = pd.concat([calm, wild], ignore_index=True)
     floors = Floors("faults_per_s", both, both)
-    assert floors.of(1, 0, 6) < 0.03
-    assert floors.of(1, 1, 6) > 0.3
+    assert floors.of(("threads", "1", "0"), 6) < 0.03
+    assert floors.of(("threads", "1", "1"), 6) > 0.3
 
 
 def test_files_have_a_least_floor_and_paired_blocks_have_none():
     same = sweep(paths=("direct",), writers=(0,), noise=0.0)
-    assert Floors("faults_per_s", same, same).of(1, 0, 6) == pytest.approx(APART_FLOOR)
-    assert Floors("faults_per_s", same).of(1, 0, 6) < 1e-6
+    load = ("threads", "1", "0")
+    assert Floors("faults_per_s", same, same).of(load, 6) == pytest.approx(APART_FLOOR)
+    assert Floors("faults_per_s", same).of(load, 6) < 1e-6
 
 
 def disturbed(df, share, flag="loaded"):

@@ -134,6 +134,16 @@ def test_one_sided_cases_are_counted_not_hidden():
     got = c.by_column(df, "path")
     assert set(got.table.handler) == {"device-dax"}
     assert any("8 case(s) measured on one side only" in n for n in got.notes)
+    assert set(got.lone.handler) == {"ext4"}
+    assert got.lone[["a", "b", "only"]].drop_duplicates().to_numpy().tolist() == [
+        ["retry", "direct", "a"]
+    ]
+    assert len(got.lone) == 8
+
+
+def test_a_machine_that_was_swept_one_way_only_lacks_nothing():
+    other = sweep(machine="virtual:x", paths=("direct",))
+    assert not len(c.by_column(pd.concat([sweep(), other]), "path").lone)
 
 
 def test_virtual_results_have_a_floor_of_ten_percent():
@@ -141,6 +151,31 @@ def test_virtual_results_have_a_floor_of_ten_percent():
     got = c.by_column(df, "path").table
     assert (got.noise_floor_pct >= 10).all()
     assert (got.verdict == "inside the noise").all()
+
+
+@pytest.mark.parametrize("quiet_cases", [("private",), ("private", "shared")])
+def test_simulated_trials_beside_them_make_no_real_threads_look_quiet(quiet_cases):
+    """A default sweep has both; each machine's noise floor is its own, few pairs or many."""
+    loud = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), gain=1.05, noise=0.06)
+    quiet = sweep(machine="virtual:epyc", vmas=quiet_cases, noise=1e-5, seed=2, cpus=99)
+
+    def floors(table):
+        return table[table.machine == "threads"].sort_values("threads").noise_floor_pct.tolist()
+
+    both = pd.concat([loud, quiet])
+    assert floors(c.by_column(both, "path").table) == floors(c.by_column(loud, "path").table)
+    again = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), noise=0.06, seed=3)
+    apart = c.files(both, pd.concat([again, quiet])).table
+    assert floors(apart) == floors(c.files(loud, again).table)
+
+
+def test_a_machine_without_a_pair_borrows_no_other_machines_noise():
+    loud = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), threads=(1,), repeats=1)
+    quiet = sweep(machine="virtual:epyc", noise=1e-5, seed=2, cpus=99)
+    got = c.by_column(pd.concat([loud, quiet]), "path").table
+    (alone,) = got[got.machine == "threads"].to_dict("records")
+    assert np.isnan(alone["noise_floor_pct"])
+    assert alone["verdict"] == "not testable"
 
 
 def test_missing_blocks_shift_nothing():

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from faultbench.analysis import compare as c
@@ -55,7 +56,10 @@ def test_mmtests_report():
     both = [c.by_column(df, "path", m) for m in (CPU, "faults_per_s")]
     text = formats.to_mmtests(both)
     lines = text.splitlines()
-    assert lines[0].split() == ["retry", "direct"]
+    assert NEVER_RELEASED in lines[1]
+    said = [line for line in lines if line.startswith("#")]
+    assert said[-1] == "# machine=threads"  # of one case too
+    assert lines[lines.index(said[-1]) + 1].split() == ["retry", "direct"]
     hmean = [line for line in lines if line.startswith("Hmean")]
     assert [h.split()[1] for h in hmean] == [
         "faults/cpu-1", "faults/cpu-4", "faults/sec-1", "faults/sec-4",
@@ -111,28 +115,89 @@ def test_what_is_no_rule_says_how_to_write_one(text):
 
 
 def test_rules_judge(one):
-    bad, mute = gate.broken(gate.parse("faults_per_s > 5%"), one)
-    assert len(bad) == 12
-    assert len(mute) == 4  # oversubscribed
-    assert gate.broken(gate.parse("faults_per_s < -5%"), one)[0] == []
-    bad, _ = gate.broken(gate.parse("delta_median_pct > 0 for threads=2,writers=1"), one)
-    assert len(bad) == 4
-    assert gate.broken(gate.parse("verdict = slower"), one)[0] == []
+    found = gate.judge(gate.parse("faults_per_s > 5%"), one)
+    assert len(found.bad) == found.judged == 12
+    assert len(found.mute) == 4  # oversubscribed
+    assert gate.judge(gate.parse("faults_per_s < -5%"), one).bad == []
+    assert len(gate.judge(gate.parse("delta_median_pct > 0 for threads=2,writers=1"), one).bad) == 4
+    assert gate.judge(gate.parse("verdict = slower"), one).bad == []
 
 
 def test_noise_never_breaks_a_rate_rule():
     same = c.by_column(sweep(gain=1.0, noise=0.3), "path")
     quiet = same.table[same.table.verdict == "inside the noise"]
     assert len(quiet) >= 8
-    bad, _ = gate.broken(gate.parse("faults_per_s < -0.0001%"), same)
-    assert len(bad) <= len(same.table) - len(quiet)
+    found = gate.judge(gate.parse("faults_per_s < -0.0001%"), same)
+    assert len(found.bad) <= len(same.table) - len(quiet)
 
 
 def test_a_rule_that_matches_nothing_is_an_error(one):
     with pytest.raises(DataError, match="nothing was tested"):
-        gate.broken(gate.parse("ratio < 1 for handler=xfs"), one)
+        gate.judge(gate.parse("ratio < 1 for handler=xfs"), one)
     with pytest.raises(UsageError, match="no key"):
-        gate.broken(gate.parse("ratio < 1 for cpu=3"), one)
+        gate.check(gate.parse("ratio < 1 for cpu=3"), one)
+
+
+@pytest.mark.parametrize("rule", ["faults_per_s < -5%", "verdict = slower", "welch_p < 0.1"])
+def test_a_rule_that_no_trial_can_answer_judges_nothing(rule):
+    few = c.by_column(sweep(repeats=1), "path")
+    found = gate.judge(gate.parse(rule), few)
+    assert found.judged == 0
+    assert len(found.mute) == len(few.table)
+
+
+def test_a_rule_about_untestable_cases_judges_them():
+    few = c.by_column(sweep(repeats=3), "path")
+    assert gate.judge(gate.parse("verdict = not testable"), few).judged == len(few.table)
+    assert gate.judge(gate.parse("verdict != faster"), few).bad
+    assert gate.judge(gate.parse("delta_median_pct < -5"), few).judged == len(few.table)
+
+
+def test_a_rule_names_the_cases_that_one_side_lacks():
+    whole = sweep(writers=(0,))
+    lacking = whole[~((whole.handler == "ext4") & (whole.path == "direct"))]
+    found = gate.judge(gate.parse("faults_per_s < -5%"), c.by_column(lacking, "path"))
+    assert found.judged == 4
+    assert sum("only A has it" in line and "ext4" in line for line in found.mute) == 4
+    only = gate.judge(
+        gate.parse("faults_per_s < -5% for handler=ext4"), c.by_column(lacking, "path")
+    )
+    assert (only.judged, len(only.mute)) == (0, 4)
+
+
+def test_mmtests_report_of_single_trials_has_no_nan():
+    text = formats.to_mmtests([c.by_column(sweep(repeats=1), "path")])
+    assert "nan" not in text
+    assert "Hmean" in text
+    assert "Stddev" not in text
+    idle = {"hmean_a": 0.0, "hmean_b": 5.0, "verdict": "not testable"}
+    assert formats._operation("x", "Hmean", idle).endswith("(       -)")
+
+
+@pytest.mark.parametrize("form", ["footnotes", "mmtests", "markdown"])
+def test_kernels_that_bring_retry_are_said_to_be_unreleased_and_simulated(form):
+    df = pd.concat(
+        [
+            sweep(paths=(path,), kernel=kernel, machine="virtual:epyc", cpus=99)
+            for path, kernel in (("retry", "next-202308"), ("direct", "v6.6"))
+        ]
+    )
+    got = c.by_column(df, "kernel", pair=("next-202308", "v6.6"))
+    assert "path" not in got.keys
+    text = {
+        "footnotes": lambda: "\n".join(formats.footnotes(got)),
+        "mmtests": lambda: formats.to_mmtests([got]),
+        "markdown": lambda: formats.to_markdown(got),
+    }[form]()
+    assert NEVER_RELEASED in text
+    assert "simulated" in text
+    if form == "mmtests":
+        assert "# machine=virtual:epyc" in text
+
+
+def test_floors_beyond_tenfold_are_only_said_to_be():
+    assert formats.percent(131166.2) == "> 1000 %"
+    assert formats.percent(13.6) == "13.6 %"
 
 
 def test_unlike_hosts_are_named():

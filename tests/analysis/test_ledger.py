@@ -1,12 +1,15 @@
 """The ledger closes: on simulated steps exactly, on threads up to the residual it prints."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from faultbench import table
+from faultbench import costs, table
 from faultbench.analysis import steps
 from faultbench.analysis.frame import checked
-from faultbench.analysis.ledger import on_threads
+from faultbench.analysis.ledger import closing, on_threads
+from faultbench.analysis.parts import notes
 from tests.analysis.files import sweep_trials, trial
 
 PATHS = ("mmap-lock", "abort", "retry", "direct")
@@ -34,20 +37,107 @@ def test_ablation_by_the_other_paths_is_the_single_workers_difference():
     }
     alone = by["-", 1, 0]
     # 800,000 faults/s on retry with one worker: 1250 ns; abort 1.05, mmap-lock 1.1, direct 1.4
-    expected = [1250 - 1250 / 1.05, 1250 / 1.05 - 1250 / 1.1, 1250 / 1.1 - 1250 / 1.4, 0.0]
+    expected = [1250 / 1.05 - 1250 / 1.1, 1250 - 1250 / 1.05, 1250 / 1.1 - 1250 / 1.4, 0.0]
+    assert [p.name for p in alone.parts] == [
+        "second VMA look-up", "second walk and VMA-lock pair in vain",
+        "mmap_lock pair for the VMA lock's", "waiting behind readers",
+    ]  # fmt: skip
     assert [p.ns for p in alone.parts] == pytest.approx(expected, abs=0.1)
     assert alone.residual == pytest.approx(0, abs=0.3)
     crowded = by["shared", 2, 1]
     assert [p.ns for p in crowded.parts][:3] == pytest.approx(expected[:3], abs=0.1)
-    waiting = crowded.parts[-1]
-    assert waiting.name.startswith("waiting behind writers")
-    assert waiting.ns == pytest.approx(40)
+    waiting, parking = crowded.parts[-2:]
+    assert (waiting.name, parking.name) == ("waiting behind writers", "parking")
+    assert (waiting.ns, parking.ns) == (pytest.approx(40), 0)  # CPU time is the wall's: all spun
 
 
 def test_without_the_other_paths_the_detour_is_one_part():
     ledgers = on_threads(frame(list(sweep_trials(cpus=9))))
     assert all(e.parts[0].name.startswith("detour alone") for e in ledgers)
     assert all("ablation" in e.parts[0].source for e in ledgers)
+
+
+def with_the_profile(trials):
+    digest = costs.load("default").digest
+    return [replace(t, spec=replace(t.spec, cost_digest=digest)) for t in trials]
+
+
+def test_what_the_cost_profile_asks_for_takes_the_detour_apart():
+    """A default sweep has two paths: look-up and walk are busy time of a known length."""
+    trials = with_the_profile(sweep_trials(handlers=("ext4",), noise=0, cpus=9))
+    steps_of = costs.load("default").steps
+    asked = [steps_of["find_vma"], steps_of["handle_mm_fault"] + steps_of["create_huge_pmd"]]
+    for entry in on_threads(frame(trials)):
+        names = [p.name for p in entry.parts][:3]
+        assert names == ["second VMA look-up", "second walk", "mmap_lock pair"]
+        assert [p.ns for p in entry.parts][:2] == asked
+        assert entry.parts[2].ns == pytest.approx(1250 - 1250 / 1.4 - sum(asked), abs=0.1)
+        assert sum(p.ns for p in entry.parts) + entry.residual == pytest.approx(entry.total.ns)
+
+
+def test_four_paths_and_the_profile_tell_walk_and_lock_pairs_apart():
+    trials = with_the_profile(sweep_trials(paths=PATHS, handlers=("ext4",), noise=0, cpus=9))
+    entry = next(e for e in on_threads(frame(trials)) if str(e.case["threads"]) == "1")
+    walk = 70
+    assert [(p.name, pytest.approx(p.ns, abs=0.1)) for p in entry.parts][:4] == [
+        ("second VMA look-up", 1250 / 1.05 - 1250 / 1.1), ("second walk", walk),
+        ("VMA-lock pair in vain", 1250 - 1250 / 1.05 - walk),
+        ("mmap_lock pair for the VMA lock's", 1250 / 1.1 - 1250 / 1.4),
+    ]  # fmt: skip
+
+
+def test_a_profile_that_is_not_known_takes_nothing_apart():
+    trials = [replace(t, spec=replace(t.spec, cost_digest="another")) for t in sweep_trials(cpus=9)]
+    for entry in on_threads(frame(trials)):
+        assert entry.parts[0].name.startswith("detour alone")
+
+
+def test_parking_is_what_of_the_queue_took_no_cpu_time():
+    trials = list(sweep_trials(handlers=("ext4",), vmas=("shared",), noise=0, cpus=9))
+    for one in trials:
+        if one.spec.path == "retry" and one.spec.writers:
+            faults = one.worker["faults"]
+            one.worker["cpu_ns"] = [
+                c - 25 * f for c, f in zip(one.worker["cpu_ns"], faults, strict=True)
+            ]
+    entry = next(e for e in on_threads(frame(trials)) if str(e.case["writers"]) == "1")
+    parts = {p.name: p.ns for p in entry.parts}
+    assert parts["parking"] == pytest.approx(25, abs=0.1)
+    assert parts["waiting behind writers"] == pytest.approx(15, abs=0.1)
+
+
+def test_the_residual_has_an_interval_and_what_it_is_made_of():
+    trials = list(sweep_trials(paths=PATHS, handlers=("ext4",), cpus=9))
+    for entry in on_threads(frame(trials)):
+        low, high = entry.residual_interval
+        assert low <= entry.residual <= high
+        alone = str(entry.case["threads"]) == "1" and str(entry.case["writers"]) == "0"
+        assert [p.name.split(":")[0] for p in entry.within] == (
+            [] if alone else ["of it met on retry", "of it met on direct"]
+        )
+        if entry.within:  # medians of blocks: up to the noise
+            made = sum(p.ns for p in entry.within)
+            assert made == pytest.approx(entry.residual, abs=0.1 * abs(entry.total.ns) + 30)
+
+
+def test_the_interval_of_the_residual_holds_the_truth():
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        noise = rng.normal(0, 20, 6)  # what slows a block slows all that ran in it
+        parts = [50 + noise + rng.normal(0, 3, 6), 30 + rng.normal(0, 3, 6)]
+        low, high = closing(100 + noise + rng.normal(0, 3, 6), parts)
+        held += low <= 20 <= high
+        assert high - low < 40
+    assert held >= 0.93 * 200
+
+
+def test_the_notes_say_what_threads_cannot_tell_apart():
+    said = "\n".join(notes(on_threads(frame(list(sweep_trials(paths=PATHS, cpus=9))))))
+    assert "cannot be told apart" in said
+    assert "moved to the next lock" in said
+    assert "abort − mmap-lock" in said
+    assert notes([]) == []
 
 
 def test_no_ledger_of_crowded_simulated_or_single_path_trials():
@@ -109,6 +199,31 @@ def test_exact_ledger_takes_steps_apart():
     assert entry.residual == pytest.approx(0, abs=0.01)
     total = sum(sum(v) for v in RETRY.values()) - sum(sum(v) for v in DIRECT.values())
     assert entry.total.ns == pytest.approx(total, abs=0.01)
+
+
+def kernels(*pairs):
+    return [
+        replace(t, spec=replace(t.spec, kernel=kernel))
+        for path, ns, kernel in pairs
+        for t in [simulated(path, ns)]
+    ]
+
+
+def test_kernels_that_differ_in_the_path_alone_make_a_ledger():
+    """A ladder of kernels brings one path each: next-202308 and v6.6 are the patch."""
+    ladder = kernels(
+        ("abort", RETRY, "v6.5"), ("retry", RETRY, "next-202308"), ("direct", DIRECT, "v6.6"),
+        ("direct", DIRECT, "v6.16"),
+    )  # fmt: skip
+    (entry,) = steps.ledgers(ladder, frame(ladder))
+    assert entry.case["kernel"] == "next-202308 and v6.6"
+    (same,) = steps.ledgers(trials := [simulated("retry", RETRY), simulated("direct", DIRECT)],
+                            frame(trials))  # fmt: skip
+    assert [p.ns for p in entry.parts] == [p.ns for p in same.parts]
+    assert "differ in nothing but the path" in "\n".join(notes([entry]))
+    assert not notes([same])
+    other = kernels(("retry", RETRY, "next-202308"), ("direct", DIRECT, "v6.16"))
+    assert steps.ledgers(other, frame(other)) == []  # other locks too: no retry less direct
 
 
 def test_time_on_the_clock_that_no_step_has_is_residual():

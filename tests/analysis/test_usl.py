@@ -1,5 +1,7 @@
 """The Universal Scalability Law against the published case and against itself."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,6 +100,15 @@ def test_any_positive_points_give_an_answer(points):
         assert value is None or (np.isfinite(value) and value >= 0)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-99, 1e-30, 1e30, 9e99])
+def test_throughputs_of_any_unit_give_finite_figures(scale):
+    y = np.array([1, 1.9, 3, 5, 7, 8.0]) / 8 * scale
+    f = usl.fit([1, 2, 4, 8, 16, 32], np.maximum(y, 1e-100))
+    assert json.dumps(f.to_dict(), allow_nan=False)
+    assert f.identifiable
+
+
 def test_intervals_cover_the_truth():
     rng = np.random.default_rng(3)
     n = np.array([1, 2, 4, 8, 12, 16, 24, 32, 48, 64.0])
@@ -112,7 +123,10 @@ def test_intervals_cover_the_truth():
 @pytest.mark.parametrize(
     ("n", "y", "words"),
     [([1, 2], [1], "as many"), ([], [], "as many"), ([1, 2, 3], [1, np.nan, 2], "finite"),
-     ([0, 1, 2], [1, 2, 3], "positive"), ([1, 2, 3], [1, 0, 3], "positive")],
+     ([0, 1, 2], [1, 2, 3], "positive"), ([1, 2, 3], [1, 0, 3], "positive"),
+     (SPEC, N, "wrong way round"), ([0.5, 1, 2], [1, 2, 3], "wrong way round"),
+     ([1, 2, 1e300], [1, 2, 3], "no number of workers"),
+     ([1, 2, 3], [1e300, 2e300, 3e300], "another unit"), ([1, 2, 3], [1e-300, 2, 3], "unit")],
 )  # fmt: skip
 def test_bad_points(n, y, words):
     with pytest.raises(DataError, match=words):

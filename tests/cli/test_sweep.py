@@ -1,5 +1,6 @@
 """``faultbench sweep`` as its user runs it, over the fake machine."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -133,6 +134,13 @@ BAD = {
     "--resume -o missing.jsonl": "no such file",
     "--config missing.toml": "--config",
     "--colour red": "no such option",
+    "--machine threads --lines": "--machine virtual",
+    "--machine virtual:": "after the colon",
+    "--threads 0x": "--threads 0x",
+    "--threads 1 --threads=2": "given twice; a LIST has commas",
+    "-o a --output b": "--output: given twice",
+    "--fallback 1e-30": "0.000001",
+    "--machine kernel --mapping device:/dev/null": "no ->mmap",
     "--threads": "requires an argument",
     "-o missing/r.jsonl": "cannot write",
     "-o /dev/full": "not a regular file",
@@ -147,6 +155,16 @@ def test_bad_input(tmp_path, arguments):
     assert done.returncode in (2, 65, 74)
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    "-o --config --trace --threads --machine --set --path --kernel --duration --pin --cost".split(),
+)
+def test_an_unset_variable_does_not_start_another_sweep(tmp_path, option):
+    done = faultbench("sweep", option, "", "--dry-run", cwd=tmp_path, check=2)
+    assert f"{option} ''" in complaint(done)
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize("name", ["ä\udcff", "a" * 5000, "\x1b[31mred", "\u202egnp"])
@@ -230,6 +248,54 @@ def test_resume_of_a_finished_sweep_measures_nothing(tmp_path):
     assert (tmp_path / "r.jsonl").read_bytes() == before
 
 
+def test_resume_with_options_goes_on_with_the_same_sweep_or_is_refused(tmp_path):
+    """One option typed had started the default sweep in the file of another."""
+    sweep(*SMALL, "--repeats", "4", "-o", "r.jsonl", cwd=tmp_path)
+    before = (tmp_path / "r.jsonl").read_bytes()
+    for other in (("--repeats", "2"), ("--writers", "0,1"), ("--path", "abort"), ("--faults", "9")):
+        done = sweep("-o", "r.jsonl", "--resume", *other, cwd=tmp_path, check=2)
+        assert "begin a new file" in complaint(done)
+        done = sweep("-o", "r.jsonl", "--resume", "--dry-run", *other, cwd=tmp_path, check=2)
+        assert (tmp_path / "r.jsonl").read_bytes() == before
+    for same in (("--repeats", "4"), SMALL, ("--threads", "1-1", "--seed", "1")):
+        done = sweep("-o", "r.jsonl", "--resume", *same, cwd=tmp_path)
+        assert "0 trials" in done.stderr
+        assert (tmp_path / "r.jsonl").read_bytes() == before
+
+
+def test_resume_of_what_is_no_sweep_or_plans_otherwise_here_is_refused(tmp_path):
+    (tmp_path / "mine.toml").write_text("[steps]\nexc_page_fault = 5\n")
+    sweep(*SMALL, "--cost", "mine.toml", "-o", "r.jsonl", cwd=tmp_path)
+    (tmp_path / "mine.toml").write_text("[steps]\nexc_page_fault = 6\n")
+    done = sweep("-o", "r.jsonl", "--resume", cwd=tmp_path, check=2)
+    assert "12 of its 12 trials are not what its options plan" in complaint(done)
+    header = records.Header("0.1.0", source="pft")
+    with records.Writer.create(tmp_path / "i.jsonl", header):
+        pass
+    done = sweep("-o", "i.jsonl", "--resume", cwd=tmp_path, check=2)
+    assert "results of pft" in complaint(done)
+
+
+def test_a_sweep_that_measured_nothing_leaves_no_file(tmp_path):
+    done = sweep(*SMALL, "-o", "r.jsonl", cwd=tmp_path, check=71, FAKE="resource@0")
+    assert "ulimit" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_for_the_time_line_is_looked_at_first(tmp_path):
+    done = faultbench("sweep", "--machine", "virtual", "--trace", "no/such/x", "-o", "v.jsonl",
+                      cwd=tmp_path, check=74)  # fmt: skip
+    assert "no such folder" in complaint(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_ends_with_done_and_counts_one_trial_as_one(tmp_path):
+    done = sweep(*SMALL, "--path", "direct", "--repeats", "1", "-o", "my file.jsonl", cwd=tmp_path)
+    assert "1 trial on threads" in done.stderr
+    assert "1/1 ext4 direct 1 worker, done" in done.stderr
+    assert " left" not in done.stderr
+
+
 def test_resume_on_another_host_is_refused(tmp_path, monkeypatch):
     sweep(*SMALL, "-o", "r.jsonl", cwd=tmp_path)
     results = records.read(tmp_path / "r.jsonl")
@@ -290,10 +356,24 @@ def test_failed_trials_are_told_and_run_again_on_request(tmp_path):
     assert [t.status for t in trials] == [Status.OK] * 12
 
 
+def test_crashed_trials_that_nobody_plans_any_more_do_not_stop_a_resume(tmp_path):
+    """Before, --vmas 4 of one worker crashed; now it means one."""
+    sweep(*SMALL, "--vmas", "4", "-o", "new.jsonl", cwd=tmp_path)
+    results = records.read(tmp_path / "new.jsonl")
+    with records.Writer.create(tmp_path / "old.jsonl", results.header) as writer:
+        for trial in results.trials:
+            spec = dataclasses.replace(trial.spec, vmas=4)
+            writer.append(records.Trial(spec, Status.CRASHED, message="vmas: 1 to the number"))
+    done = sweep("-o", "old.jsonl", "--resume", "--retry-failed", cwd=tmp_path)
+    assert "12 trials on threads" in done.stderr
+    again = records.read(tmp_path / "old.jsonl").trials
+    assert [t.status for t in again].count(Status.OK) == 12
+
+
 def test_no_threads_to_be_had(tmp_path):
     done = sweep(*SMALL, "-o", "r.jsonl", cwd=tmp_path, check=71, FAKE="resource@5")
     assert "ulimit" in done.stderr
-    assert "5 trials are kept" in done.stderr
+    assert "5 trials kept" in done.stderr
     assert len(ids(tmp_path / "r.jsonl")) == 5
 
 

@@ -153,12 +153,12 @@ def test_info(tmp_path):
 def test_the_default_sweep_ends_with_a_simulated_panel_on_a_small_machine(monkeypatch):
     pytest.importorskip("faultbench._virtual", reason="the extension is not built")
     from faultbench import config
-    from faultbench.cli import session
+    from faultbench.cli import parts
     from faultbench.topology import Cpu, Topology
 
     def machines(cpus, **given):
         topology = Topology(tuple(Cpu(0, 0, n, n) for n in range(cpus)))
-        return [part.machine.name for part in session.parts_of(config.parse(given), topology)]
+        return [part.machine.name for part in parts.parts_of(config.parse(given), topology)]
 
     assert machines(2) == ["threads", "virtual:generic"]
     assert machines(64) == ["threads"]

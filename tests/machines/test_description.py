@@ -111,3 +111,19 @@ def test_rules_newer_than_a_file_may_be_missing_and_change_nothing():
 def test_figures_change_the_digest():
     other = parse(text().replace("ns = 40", "ns = 41"), "x")
     assert other.digest != load("generic").digest
+
+
+def test_spinning_takes_time(tmp_path):
+    """With no pause and free transfers a spinner never let time go on, and trials hung."""
+    line = next(line for line in text().splitlines() if line.startswith("pause"))
+    with pytest.raises(UsageError, match="spinning takes time"):
+        parse(text().replace(line, 'pause = { ns = 0, source = "mine" }'), "x")
+
+
+def test_a_changed_copy_needs_a_name_of_its_own(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(text().replace("remote = { ns = 150", "remote = { ns = 200"))
+    with pytest.raises(UsageError, match="generic is a machine that ships"):
+        load(str(file))
+    file.write_text(text())  # the same figures are the same machine
+    assert load(str(file)) == load("generic")

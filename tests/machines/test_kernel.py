@@ -165,7 +165,6 @@ def test_vmas_are_not_merged():
         ({"threads": 2, "vmas": 1, "mms": 2}, "vmas private"),
         ({"mapping": "file:/etc/passwd", "files": 2, "threads": 2, "vmas": 2}, "{}"),
         ({"sync": True}, "MAP_SYNC is for dax:PATH"),
-        ({"mapping": "device:/dev/null"}, "No such device; its driver has no ->mmap; name"),
         *(
             ({"mapping": "arena", "writers": 1, "writer_op": op}, "take --writer-op beside")
             for op in (WriterOp.TARGET, WriterOp.MPROTECT)
@@ -211,6 +210,11 @@ def test_a_fault_that_clears_2_mib_is_given_its_time():
     small = of(replace(SPEC, faults=1000))
     for mapping in ("anon-thp", "memfd-huge"):
         assert of(replace(SPEC, mapping=mapping, order=Order.PMD, faults=1000)) > small + 2.9
+
+
+def test_a_device_that_cannot_be_mapped_says_what_to_do():
+    with pytest.raises(UsageError, match=r"its driver has no ->mmap; name"):
+        get_machine("kernel").check(replace(SPEC, mapping="device:/dev/null"))
 
 
 def test_a_file_smaller_than_a_huge_page(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,3 +205,21 @@ def test_other_seeds_give_other_interleavings():
         for seed in range(5)
     }
     assert len(seen) == 5
+
+
+def test_tasks_that_wait_for_ever_are_a_deadlock():
+    """A task that spins for another's turn, and there is no other."""
+    with pytest.raises(OSError, match="deadlock") as error:
+        run("ping_pong", QUIET, 1, turns=2)
+    assert error.value.errno == errno.EDEADLK
+
+
+def test_a_long_critical_section_is_no_deadlock():
+    """Spinners look up a million times and more while its owner is busy."""
+    result = run("writers", QUIET, 16, turns=1, inside_ns=150_000_000)
+    assert result["done"] == [1] * 16
+
+
+def test_a_machine_has_room_for_a_request():
+    with pytest.raises(ValueError, match="outstanding"):
+        run("writers", QUIET | {"outstanding": 0}, 2, turns=1)

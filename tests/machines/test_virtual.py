@@ -202,3 +202,12 @@ def test_the_estimate_knows_what_one_line_holds_up():
     assert window(Path.RETRY, 64, mms=64) == window(Path.DIRECT, 64)
     counted = [machine.expected_s(spec(threads=8, faults=n)) for n in (1000, 2000, 4000)]
     assert counted[2] - counted[1] == pytest.approx(2 * (counted[1] - counted[0]))
+
+
+def test_waking_readers_belongs_to_the_unlock_that_does_it():
+    """It was charged to vma_end_write_all, a load and a store."""
+    more = {"faults": 0, "duration_ns": 3_000_000, "warmup_ns": 200_000, "writers": 1}
+    got = run(spec(Path.RETRY, threads=8, **more))
+    steps = {name: ps for name, (ps, *_) in got["writer_steps"].items()}
+    assert got["writer"]["ops"][0] > 3
+    assert steps["vma_end_write_all"] < steps["mmap_write_downgrade"]

@@ -1,6 +1,7 @@
 """Figures as their reader gets them: whole, inside their frame, told apart without colour."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,20 +15,6 @@ from faultbench.plots.facets import Context, facets, spread
 from tests.analysis.frames import sweep
 
 MODEL = {"virtual:epyc": "model of AMD EPYC 7742, 5 of 12 latencies estimated"}
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Every figure that is saved, kept for inspection."""
-    figures = []
-    real = style.save
-
-    def save(made, stem, formats=("png", "svg")):
-        figures.append(made)
-        return real(made, stem, formats)
-
-    monkeypatch.setattr(style, "save", save)
-    return figures
 
 
 def words(made):
@@ -241,7 +228,7 @@ def test_ledger_and_lines_are_drawn(tmp_path, drawn):
     entries = on_threads(checked(table.frame(measured))[0])
     entries += steps.ledgers(virtual_trials, checked(table.frame(virtual_trials))[0])
     written = ledger.draw(entries, tmp_path / "x", Context(models={"virtual:m": "model of M"}))
-    written += lines.draw(steps.hottest(virtual_trials), tmp_path / "x", Context())
+    written += lines.draw(virtual_trials, tmp_path / "x", Context())
     names = {p.stem for p in written}
     assert names == {"x-ledger", "x-ledger-simulated", "x-lines"}
     for made in drawn:
@@ -250,6 +237,60 @@ def test_ledger_and_lines_are_drawn(tmp_path, drawn):
     assert NEVER_RELEASED in words(drawn[0])
     assert "SIMULATED: model of M" in words(drawn[1])
     assert "must not claim" in words(drawn[2])
+
+
+def simulated_lines(path, ns, wait_ns, **more):
+    from tests.analysis.test_ledger import simulated
+
+    trial = simulated(path, ns, **more)
+    each = round(wait_ns * 1000 * trial.total("faults"))
+    trial.extra["lines"] = [
+        {"name": "inode 0 i_pages.xa_lock", "wait_ps": each, "transfers": 5, "fetches": 2},
+        {"name": "9 other lines", "wait_ps": each // 10, "transfers": 5, "fetches": 2},
+    ]
+    return trial
+
+
+def test_lines_show_what_spins_and_one_scale_for_a_case(tmp_path, drawn):
+    """The hottest line of a spinning case was a fifteenth of its fault, and nothing said so."""
+    from faultbench.plots import lines
+
+    spun = {"grab_mapping_entry": (80, 600, 8000, 0), "dax_unlock_entry": (50, 500, 9000, 0)}
+    trials = [
+        simulated_lines("retry", spun | {"lock_mm_and_find_vma": (15, 0, 0, 4000)}, 1100),
+        simulated_lines("direct", {"grab_mapping_entry": (80, 20, 0, 0)}, 20),
+    ]
+    lines.draw(trials, tmp_path / "x", Context())
+    (made,) = drawn
+    assert_inside(made)
+    shown = words(made)
+    assert "spinning: i_pages" in shown
+    assert "asleep: mmap_lock" in shown
+    assert "22,245 ns a fault: 145 running, 1,100 for lines, 17,000 spinning, 4,000 asleep" in (
+        " ".join(shown.split())
+    )
+    assert "retry, never released" in shown
+    retry, direct = made.axes
+    assert retry.get_xlim() == direct.get_xlim()
+    longest = retry.patches[0]
+    assert longest.get_width() == pytest.approx(17_000, rel=1e-3)
+    assert longest.get_hatch()
+    assert max(p.get_width() for p in direct.patches) < longest.get_width() / 100
+
+
+def test_lines_of_many_kernels_are_no_wider_than_a_page(tmp_path, drawn):
+    from faultbench.plots import lines
+
+    trials = []
+    for kernel in ("v6.16", "v6.6", "v6.12", "v6.13", "v6.15"):
+        trial = simulated_lines("direct", {"insert_pfn_pmd": (25, 9, 0, 0)}, 9)
+        trials.append(replace(trial, spec=replace(trial.spec, kernel=kernel)))
+    lines.draw(trials, tmp_path / "x", Context())
+    (made,) = drawn
+    assert made.get_figwidth() <= 21
+    kernels = [ax.get_title(loc="left").splitlines()[1].split(" ")[0] for ax in made.axes]
+    assert kernels == ["v6.6", "v6.12", "v6.13", "v6.15", "v6.16"]
+    assert len({ax.get_xlim() for ax in made.axes}) == 1
 
 
 def test_only_the_simulated_rows_of_mixed_counters_are_hatched(tmp_path, drawn):

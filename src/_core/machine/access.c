@@ -241,6 +241,8 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 	if (!held(n, false) || c->stores || read_word(p, bytes) != old || until <= fbv.now)
 		return;
 	l = fbv_touch(n);
+	if (l->taking && l->depart < until)	/* its copy is about to go */
+		until = l->depart;
 	c->line = n;
 	c->watching = 1;
 	c->watch_prev = 0;

@@ -63,6 +63,8 @@ static uint64_t begin(struct fbv_line *l, const struct fbv_request *r, uint64_t 
 	l->depart = t + takes > kept ? t + takes : kept;
 	l->depart -= flight;
 	l->taking = r->kind == FBV_OWN;
+	if (l->taking && l->watchers)
+		fbv_wake_watchers(l, l->depart);
 	return l->depart + flight;
 }
 
@@ -276,7 +278,7 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 	r->busy = 0;
 	c->requests--;
 	if (r->kind == FBV_SHARED) {
-		l->fetches += counting;
+		sim.traffic[n].fetches += counting;
 		c->fetches += counting;
 		if (!has_copy(c, n)) {
 			bits[c->id / 64] |= (uint64_t)1 << c->id % 64;
@@ -285,10 +287,10 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 		/* from memory: exclusive and clean, so that a store needs nobody; else nobody may write any more */
 		l->owner = l->copies == 1 ? c->id : FBV_NONE;
 	} else {
-		l->transfers += counting;
+		sim.traffic[n].transfers += counting;
 		c->transfers += counting;
 		if (counting)
-			l->invalidated += l->copies - (uint32_t)has_copy(c, n);
+			sim.traffic[n].invalidated += l->copies - (uint32_t)has_copy(c, n);
 		for (uint32_t w = 0; l->copies && w < fbv.words; w++)
 			bits[w] = 0;
 		bits[c->id / 64] |= (uint64_t)1 << c->id % 64;

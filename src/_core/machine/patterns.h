@@ -27,6 +27,7 @@
 	X(READERS)	/* down_read, up_read on one rwsem */				\
 	X(TRY_READERS)	/* down_read_trylock, up_read */				\
 	X(WRITERS)	/* down_write, up_write */					\
+	X(SLEEPERS)	/* the same, asleep for inside_ns in between */			\
 	X(MIXED)	/* readers and writers in turn, as locking-bench */		\
 	X(PING_PONG)	/* two tasks pass one word to and fro by spinning on it */	\
 	X(PARK)		/* two tasks wake each other */					\
@@ -180,6 +181,13 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 		fb_down_write(&l->sem, me);
 		fb_store_u64(&l->guarded, fb_load_u64(&l->guarded, FB_RELAXED) + 1, FB_RELAXED);
 		fb_work(t->inside_ns);
+		fb_up_write(&l->sem, me);
+		return true;
+	case FB_PATTERN_SLEEPERS:
+		fb_down_write(&l->sem, me);
+		fb_store_u64(&l->guarded, fb_load_u64(&l->guarded, FB_RELAXED) + 1, FB_RELAXED);
+		for (from = fb_now() + t->inside_ns; fb_now() < from;)
+			fb_schedule(me, from - fb_now());
 		fb_up_write(&l->sem, me);
 		return true;
 	case FB_PATTERN_PING_PONG:

@@ -50,6 +50,8 @@ void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot
 	uint32_t i = sim.events++;
 	struct fbv_event *heap;
 
+	sim.deeds += type != FBV_EVENT_ALARM;
+
 	if (fb_unlikely(i == sim.events_max) && !fbv_queue_grow())
 		abort();	/* some KiB; nothing sensible is left to do */
 	for (heap = sim.heap; i; i = (i - 1) / 4) {
@@ -135,6 +137,7 @@ struct fbv_cpu *fbv_next(void)
 		uint32_t slot = (uint32_t)e.what >> 8;
 		bool go = false;
 
+		sim.deeds -= (e.what & 0xff) != FBV_EVENT_ALARM;
 		switch (e.what & 0xff) {
 		case FBV_EVENT_GO:
 			go = e.what >> 32 == c->generation;
@@ -149,7 +152,7 @@ struct fbv_cpu *fbv_next(void)
 			if (!go)
 				fbv_set_alarm(c);
 			/* Spinners look up now and then for ever: with nobody else to do anything they wait for nothing. */
-			if (go && ++sim.vain > FBV_VAIN_MAX) {
+			if (go && !sim.deeds && ++sim.vain > FBV_VAIN_MAX) {
 				sim.error = EDEADLK;
 				return NULL;
 			}

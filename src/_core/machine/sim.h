@@ -40,6 +40,13 @@ struct fbv_entry {		/* of the store buffer */
 	uint8_t	 bytes;
 };
 
+/* What came and went with one line in the windows; apart from struct fbv_line, which is full. */
+struct fbv_traffic {
+	uint64_t fetches;	/* arrivals of copies */
+	uint64_t transfers;	/* arrivals in exclusive state */
+	uint64_t invalidated;	/* copies lost to them */
+};
+
 enum fbv_op { FBV_OP_NONE, FBV_OP_LOAD, FBV_OP_OWN, FBV_OP_DRAIN, FBV_OP_ROOM };
 enum fbv_state { FBV_RUNNING, FBV_ORDERING, FBV_WAITING, FBV_DRAINING, FBV_SPINNING, FBV_PARKED, FBV_ENDED };
 
@@ -80,7 +87,7 @@ struct fbv_event {
 	uint64_t key;			/* ps << 11 | cpu; FBV_NEVER: no event */
 	uint64_t what;			/* generation << 32 | slot << 8 | type: one word, because it is moved about */
 };
-enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 10000000 };
+enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 1000000 };
 
 struct fbv_sim {
 	struct fbv_machine m;
@@ -91,16 +98,18 @@ struct fbv_sim {
 	uint64_t lookahead;		/* ps: nobody can take a line sooner than this after asking */
 	struct fbv_event *heap;
 	uint32_t events, events_max;
+	uint32_t deeds;			/* events that are not a spinner's alarm */
 	struct fbv_cpu *self;		/* whose fiber runs; NULL outside a run */
 	struct fb_fiber home;
 	struct fb_run *run;
 	uint64_t open_ps, close_ps;
-	size_t	 arena_bytes, line_bytes, copies_bytes;
+	struct fbv_traffic *traffic;	/* of each line */
+	size_t	 arena_bytes, line_bytes, copies_bytes, traffic_bytes;
 	uint64_t seed;
 	uint64_t no_steps[FBV_STEPS];	/* where time goes that is not counted */
 	struct fbv_entry *stores;
 	int	 error;
-	uint64_t vain;			/* spinners that looked up since a line last moved */
+	uint64_t vain;			/* times that spinners looked up since a line last moved, with nobody else to do anything */
 	uint64_t log_max, log_nr;
 	struct fbv_log_record *log;
 	uint32_t *touched, touched_nr, touched_max;	/* lines that have a state, in order of first access */

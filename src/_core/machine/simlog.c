@@ -54,16 +54,18 @@ int fbv_set_up_memory(uint32_t nr)
 	fbv.words = (nr + 63) / 64;
 	sim.line_bytes = lines * sizeof(struct fbv_line);
 	sim.copies_bytes = lines * fbv.words * sizeof(uint64_t);
+	sim.traffic_bytes = lines * sizeof(struct fbv_traffic);
 	sim.cpu = calloc(nr, sizeof(*sim.cpu));
 	sim.ids = calloc(nr, sizeof(*sim.ids));
 	sim.request = calloc((size_t)nr * sim.slots, sizeof(*sim.request));
 	sim.stores = calloc((size_t)nr * sim.m.store_buffer, sizeof(*sim.stores));
 	fbv.lines = reserve(sim.line_bytes);
 	fbv.copies = reserve(sim.copies_bytes);
+	sim.traffic = reserve(sim.traffic_bytes);
 	if (sim.log_max)
 		sim.log = malloc(sim.log_max * sizeof(*sim.log));
 	if (!sim.cpu || !sim.ids || !sim.request || !sim.stores || !fbv.lines || !fbv.copies ||
-	    (sim.log_max && !sim.log) || !fbv_queue_grow())
+	    !sim.traffic || (sim.log_max && !sim.log) || !fbv_queue_grow())
 		return ENOMEM;
 	fbv.load_ps = sim.m.load;
 	fbv.store_ps = sim.m.store;
@@ -88,6 +90,8 @@ void fbv_release(void)
 		munmap(fbv.lines, sim.line_bytes);
 	if (fbv.copies)
 		munmap(fbv.copies, sim.copies_bytes);
+	if (sim.traffic)
+		munmap(sim.traffic, sim.traffic_bytes);
 	sim.cpu = NULL;
 	sim.ids = NULL;
 	sim.request = NULL;
@@ -96,7 +100,8 @@ void fbv_release(void)
 	sim.touched = NULL;
 	fbv.lines = NULL;
 	fbv.copies = NULL;
-	sim.events = sim.nr = 0;
+	sim.traffic = NULL;
+	sim.events = sim.deeds = sim.nr = 0;
 	sim.log_nr = 0;
 	sim.touched_nr = sim.touched_max = 0;
 }
@@ -173,12 +178,13 @@ size_t fbv_report_lines(struct fbv_line_report *r, size_t max)
 
 	for (uint32_t i = 0; i < sim.touched_nr; i++) {
 		const struct fbv_line *l = &fbv.lines[sim.touched[i]];
+		const struct fbv_traffic *n = &sim.traffic[sim.touched[i]];
 
-		if (!l->fetches && !l->transfers && !l->hits)
+		if (!n->fetches && !n->transfers && !l->hits)
 			continue;
 		if (r && nr < max)
-			r[nr] = (struct fbv_line_report){(uint64_t)sim.touched[i] * FB_CACHELINE, l->hits, l->fetches,
-							 l->transfers, l->invalidated, l->wait};
+			r[nr] = (struct fbv_line_report){(uint64_t)sim.touched[i] * FB_CACHELINE, l->hits, n->fetches,
+							 n->transfers, n->invalidated, l->wait};
 		nr++;
 	}
 	return nr;

@@ -35,12 +35,9 @@ struct fbv_line {
 	uint8_t	 dirty;		/* its owner has written it since it came */
 	uint32_t head, tail;	/* queue of requests, FBV_NO_REQUEST ends it */
 	uint32_t watchers;	/* CPUs that spin on it, + 1 */
-	uint32_t fetches;	/* counted in the window: arrivals of copies, */
-	uint32_t transfers;	/* arrivals in exclusive state, */
-	uint32_t invalidated;	/* copies lost to them, */
-	uint64_t hits;
+	uint64_t hits;		/* counted in the window, as what fbv_traffic has */
 	uint64_t wait;		/* ps that CPUs stalled for it */
-};
+} __attribute__((aligned(FB_CACHELINE)));
 _Static_assert(sizeof(struct fbv_line) == FB_CACHELINE, "one host line");
 
 /* What the inline path needs of the running CPU: one host line, then the machine's constants. */

@@ -24,10 +24,19 @@ from _core.mm.vm_ops cimport *
 from _core.mm.pte cimport *
 
 
+cdef inline bint vma_serves(fb_worker *w, vm_area_struct *vma, uint64_t addr) noexcept nogil:
+    """Whether a read-locked VMA is still the one of `addr` and may be faulted without mmap_lock."""
+    # All relaxed: stable under the read lock.
+    if not w.t.rules & RULE_ANON_LATE and vma_ops(vma) == NULL and fb_load_u64(&vma.anon_vma, FB_RELAXED) == 0:
+        return False    # until 6.9: anon_vma must be there
+    return addr >= fb_load_u64(&vma.vm_start, FB_RELAXED) and addr < fb_load_u64(&vma.vm_end, FB_RELAXED)
+
+
 cdef inline vm_area_struct *lock_vma_under_rcu(fb_worker *w, mm_struct *mm, uint64_t addr) noexcept nogil:
-    """Return the VMA of `addr` read-locked, or NULL after counting one ABORT (§1.3; the order of 6.12)."""
+    """Return the VMA of `addr` read-locked, or NULL after counting one ABORT (§1.3)."""
     cdef vm_area_struct *vma
     cdef int got
+    cdef bint detached
     cdef uint32_t tries = 0
     fb_at(w, STEP_LOCK_VMA_UNDER_RCU, mm)
     fb_rcu_read_lock(w.me)
@@ -41,26 +50,22 @@ cdef inline vm_area_struct *lock_vma_under_rcu(fb_worker *w, mm_struct *mm, uint
         if got == VMA_LOCKED:
             break
         if got == VMA_READ:
-            if fb_unlikely(not w.t.rules & RULE_REFCOUNT and fb_load_u32(&vma.detached, FB_RELAXED)):
+            # Relaxed: stable under the read lock. Until 6.9 it is looked at last, from 6.10 on first.
+            detached = not w.t.rules & RULE_REFCOUNT and fb_load_u32(&vma.detached, FB_RELAXED) != 0
+            if fb_unlikely(not (detached and w.t.rules & RULE_ANON_LATE) and not vma_serves(w, vma, addr)):
                 vma_end_read(w, vma)
-                got = VMA_DETACHED
-        if got == VMA_DETACHED:
-            w.c.vma_lock_miss += 1
-            w.outcome = OUTCOME_MISSED
-            tries += 1
-            if FB_CHECKED_BUILD and tries == 1 << 20:
-                fb_violate(w, CHECK_MISSES)
                 break
-            continue
-        # All relaxed: stable under the read lock.
-        if not w.t.rules & RULE_ANON_LATE and vma_ops(vma) == NULL and fb_load_u64(&vma.anon_vma, FB_RELAXED) == 0:
-            vma_end_read(w, vma)    # until 6.9: anon_vma must be there
-            break
-        if fb_unlikely(addr < fb_load_u64(&vma.vm_start, FB_RELAXED) or addr >= fb_load_u64(&vma.vm_end, FB_RELAXED)):
+            if fb_likely(not detached):
+                fb_rcu_read_unlock(w.me)
+                return vma
             vma_end_read(w, vma)
+        # It has left the tree: walk again.
+        w.c.vma_lock_miss += 1
+        w.outcome = OUTCOME_MISSED
+        tries += 1
+        if FB_CHECKED_BUILD and tries == 1 << 20:
+            fb_violate(w, CHECK_MISSES)
             break
-        fb_rcu_read_unlock(w.me)
-        return vma
     fb_rcu_read_unlock(w.me)
     w.c.vma_lock_abort += 1
     if w.outcome == OUTCOME_DIRECT:

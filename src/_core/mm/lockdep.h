@@ -90,6 +90,7 @@ enum fb_check {
 	X(TABLE_NO_RECHECK,	"__pmd_alloc installs without looking under the lock") \
 	X(XA_EARLY_UNLOCK,	"the entry is unlocked before the PMD is installed") \
 	X(NO_END_WRITE,		"vma_end_write_all does nothing")		\
+	X(DOWNGRADE_KEEPS,	"mmap_write_downgrade keeps the VMA write locks") \
 	X(ENTRY_SKIPPED,	"insert_pfn_pmd answers NOPAGE and installs nothing") \
 	X(S_WRITERS_KEPT,	"sb_end_pagefault does not count out")		\
 	X(ES_LOCK_KEPT,		"iomap_begin leaves i_es_lock read-locked")

@@ -24,7 +24,8 @@
 /*
  * mmap_lock sits so that `count` ends one line and `owner` begins the next. Readers write both. What they drag along:
  * table allocation (pgtables_bytes, page_table_lock) with count; the sequence that every VMA-locked fault reads with
- * owner. mm_layout=same places the whole struct 8 bytes further on: count, owner and mm_lock_seq then share one line.
+ * owner. mm_layout=same places the whole struct 8 bytes further on: count, owner and mm_lock_seq then share one line, and
+ * count leaves its neighbours of table allocation behind.
  */
 struct mm_struct {
 	uint64_t	mm_mt;			/* root of the VMA tree; RCU, written under mmap_lock */

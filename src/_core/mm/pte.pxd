@@ -100,6 +100,9 @@ cdef inline uint32_t vmf_anon_prepare(vm_fault *vmf) noexcept nogil:
 
 cdef inline uint32_t do_anonymous_page(vm_fault *vmf) noexcept nogil:
     cdef uint32_t ret
+    # pte_alloc() comes first: a fault that is sent back for its anon_vma leaves the table behind.
+    if not pte_alloc_map(vmf):
+        return 0
     if not vmf.flags & FAULT_FLAG_WRITE:    # the zero page, read-only
         install_own_page(vmf, 0)
         return 0

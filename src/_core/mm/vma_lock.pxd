@@ -176,6 +176,7 @@ cdef inline void mmap_write_unlock(fb_worker *w, mm_struct *mm) noexcept nogil:
     fb_at(w, STEP_MMAP_WRITE_UNLOCK, mm)
     if not FB_MUTANT(w, MUTANT_END_AFTER_UNLOCK):
         vma_end_write_all(w, mm)
+    fb_enter(w, STEP_MMAP_WRITE_UNLOCK, mm)    # again: what up_write does is its own, not vma_end_write_all's
     fb_released(w, LOCK_MMAP_LOCK, mm)
     fb_any_up_write(&mm.mmap_lock, w.t.rwsem, w.me)
     if FB_MUTANT(w, MUTANT_END_AFTER_UNLOCK):
@@ -184,7 +185,9 @@ cdef inline void mmap_write_unlock(fb_worker *w, mm_struct *mm) noexcept nogil:
 
 cdef inline void mmap_write_downgrade(fb_worker *w, mm_struct *mm) noexcept nogil:
     fb_at(w, STEP_MMAP_WRITE_DOWNGRADE, mm)
-    vma_end_write_all(w, mm)
+    if not FB_MUTANT(w, MUTANT_DOWNGRADE_KEEPS):
+        vma_end_write_all(w, mm)
+    fb_enter(w, STEP_MMAP_WRITE_DOWNGRADE, mm)    # again, as in mmap_write_unlock
     fb_released(w, LOCK_MMAP_LOCK, mm)
     fb_any_downgrade_write(&mm.mmap_lock, w.t.rwsem, w.me)
     fb_acquired(w, LOCK_MMAP_LOCK, mm, True)

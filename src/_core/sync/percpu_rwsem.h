@@ -86,4 +86,11 @@ static inline void fb_percpu_up_write(struct fb_percpu_rwsem *s, struct fb_task 
 	fb_up_write(&s->inner, me);
 }
 
+/* No writer; each task's readers are in its own count. */
+FB_INLINE bool fb_percpu_rwsem_at_rest(const struct fb_percpu_rwsem *s)
+{
+	/* relaxed: all tasks have ended */
+	return !fb_load_u32(&s->busy, FB_RELAXED) && fb_rcuwait_at_rest(&s->writer) && fb_rwsem_at_rest(&s->inner);
+}
+
 #endif

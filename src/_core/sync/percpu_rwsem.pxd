@@ -13,3 +13,4 @@ cdef extern from "sync/percpu_rwsem.h" nogil:
     void fb_percpu_up_read(fb_percpu_rwsem *s, fb_task *me)
     void fb_percpu_down_write(fb_percpu_rwsem *s, fb_task *me)
     void fb_percpu_up_write(fb_percpu_rwsem *s, fb_task *me)
+    bint fb_percpu_rwsem_at_rest(const fb_percpu_rwsem *s)

@@ -50,4 +50,9 @@ FB_INLINE void fb_rcuwait_wake(struct fb_rcuwait *w)
 		fb_unpark(task);
 }
 
+FB_INLINE bool fb_rcuwait_at_rest(const struct fb_rcuwait *w)
+{
+	return !fb_load_ptr((void *const *)&w->task, FB_RELAXED);	/* relaxed: all tasks have ended */
+}
+
 #endif

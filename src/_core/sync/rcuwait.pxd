@@ -10,3 +10,4 @@ cdef extern from "sync/rcuwait.h" nogil:
     void fb_rcuwait_wait_u32(fb_rcuwait *w, uint32_t *p, uint32_t want, fb_task *me)
     void fb_rcuwait_wait_u64(fb_rcuwait *w, uint64_t *p, uint64_t want, fb_task *me)
     void fb_rcuwait_wake(fb_rcuwait *w)
+    bint fb_rcuwait_at_rest(const fb_rcuwait *w)

@@ -72,4 +72,7 @@ static inline void fb_synchronize_srcu(struct fb_srcu *s, struct fb_task *me)
 	fb_up_write(&s->sync, me);
 }
 
+/* Nobody waits for readers; each task's readers are in its own counts. */
+FB_INLINE bool fb_srcu_at_rest(const struct fb_srcu *s) { return fb_rwsem_at_rest(&s->sync); }
+
 #endif

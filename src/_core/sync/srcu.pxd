@@ -11,3 +11,4 @@ cdef extern from "sync/srcu.h" nogil:
     uint32_t fb_srcu_read_lock(fb_srcu *s, fb_task *me)
     void fb_srcu_read_unlock(fb_srcu *s, uint32_t idx, fb_task *me)
     void fb_synchronize_srcu(fb_srcu *s, fb_task *me)
+    bint fb_srcu_at_rest(const fb_srcu *s)

@@ -35,6 +35,8 @@ class Comparison:
 
     ``ratio`` is the median ratio of the paired blocks (or the ratio of medians where trials are
     not paired); the interval and the verdict are about it. ``keys`` names the key columns.
+    ``lone`` has the key columns, ``a``, ``b`` and ``only`` (a or b) of the cases that one side
+    lacks; ``paths`` are those that the compared trials took; ``files`` the names of A and B.
     """
 
     metric: str
@@ -42,6 +44,14 @@ class Comparison:
     keys: list[str]
     table: pd.DataFrame
     notes: list[str]
+    lone: pd.DataFrame
+    paths: frozenset[str] = frozenset()
+    files: tuple[str, str] | None = None
+
+    @property
+    def untested(self) -> bool:
+        """Whether a side of every case is a single trial: then nothing at all can be said."""
+        return bool((self.table[["n_a", "n_b"]].min(axis=1) < 2).all())
 
 
 def by_column(
@@ -59,12 +69,12 @@ def by_column(
     # A kernel brings its path; where --path crosses kernels, the path stays part of the case.
     whole = by == "kernel" and one_path_each(kept)
     keys = key_columns(kept, without=("path", "kernel") if whole else (by,))
-    parts, lone = [], 0
+    parts, lone = [], []
     floors = Floors(metric, kept)
     for other in others:
         a, b = (cases(kept[kept[by] == v], keys, metric) for v in (base, other))
-        a, b, dropped = _aligned(a, b, keys)
-        lone += dropped
+        a, b, alone = _aligned(a, b, keys)
+        lone.append(alone.assign(a=base, b=other))
         if len(a.keys):
             part = _table(a, b, floors, paired=True)
             parts.append(_blind(part, kept, keys).assign(a=base, b=other))
@@ -72,34 +82,47 @@ def by_column(
         raise DataError(
             f"no case was measured for both {base} and {' or '.join(others)}: nothing to compare"
         )
-    if lone:
-        notes.append(f"{lone} case(s) measured on one side only left out")
-    return Comparison(metric, True, keys, _ordered(pd.concat(parts), keys), notes)
+    left_out = pd.concat(lone, ignore_index=True)
+    if len(left_out):
+        notes.append(f"{len(left_out)} case(s) measured on one side only left out")
+    table = _ordered(pd.concat(parts), keys)
+    # A machine that was swept for one side only was not meant to be compared.
+    left_out = left_out[left_out["machine"].isin(set(table["machine"]))]
+    taken = frozenset(kept.loc[kept[by].isin([base, *others]), "path"].astype(str))
+    return Comparison(metric, True, keys, table, notes, left_out, taken)
 
 
 def files(
-    left: pd.DataFrame, right: pd.DataFrame, metric: str = WALL, names: tuple[str, str] = ("A", "B")
+    left: pd.DataFrame,
+    right: pd.DataFrame,
+    metric: str = WALL,
+    names: tuple[str, str] | None = None,
 ) -> Comparison:
-    """Compare two results files case by case; measured apart, hence unpaired."""
+    """Compare two results files case by case; measured apart, hence unpaired.
+
+    A and B are called that; ``names`` say which files they are.
+    """
     (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
     notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
     columns = [c for c in key_columns(left) if c in key_columns(right)]
     both = pd.concat([left, right], ignore_index=True)
-    a, b, dropped = _aligned(cases(left, columns, metric), cases(right, columns, metric), columns)
+    a, b, lone = _aligned(cases(left, columns, metric), cases(right, columns, metric), columns)
     if not len(a.keys):
         differing = [c for c in columns if not set(left[c].astype(str)) & set(right[c].astype(str))]
         why = f": they differ in {', '.join(differing)}" if differing else ""
         raise DataError(f"the two files share no case{why}; export both to see what they hold")
-    if dropped:
-        notes.append(f"{dropped} case(s) in one file only left out")
+    if len(lone):
+        notes.append(f"{len(lone)} case(s) in one file only left out")
     notes.append(
         "the files were measured apart: the noise floor has the drift within each; what changed on "
         "the host between them nothing here can tell"
     )
     table = _table(a, b, Floors(metric, left, right), paired=False)
-    table = _blind(table, both, columns).assign(a=names[0], b=names[1])
+    table = _blind(table, both, columns).assign(a="A", b="B")
     table = apart.judged(table, (left, right), columns, metric, notes)
-    return Comparison(metric, False, columns, _ordered(table, columns), notes)
+    taken = frozenset(both["path"].astype(str))
+    lone = lone.assign(a="A", b="B")
+    return Comparison(metric, False, columns, _ordered(table, columns), notes, lone, taken, names)
 
 
 def one_path_each(df: pd.DataFrame) -> bool:
@@ -122,8 +145,8 @@ def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[st
     return ordered[0], ordered[1:]
 
 
-def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, int]:
-    """Return the cases both sides have, in one order and width, and how many had one side only."""
+def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, pd.DataFrame]:
+    """Return the cases both sides have, in one order and width, and the keys of all ``lone``."""
     left = pd.MultiIndex.from_frame(a.keys.astype(str))
     right = pd.MultiIndex.from_frame(b.keys.astype(str))
     at = right.get_indexer(left)
@@ -135,8 +158,11 @@ def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, int
         values = np.pad(side.values[index], pad, constant_values=np.nan)
         return Cases(side.keys.iloc[index].reset_index(drop=True)[list(keys)], values)
 
-    lone = len(left) + len(right) - 2 * len(rows)
-    return take(a, rows), take(b, at[rows]), lone
+    alone = (
+        a.keys[at < 0].assign(only="a"),
+        b.keys[left.get_indexer(right) < 0].assign(only="b"),
+    )
+    return take(a, rows), take(b, at[rows]), pd.concat(alone, ignore_index=True)
 
 
 def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:

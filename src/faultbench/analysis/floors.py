@@ -1,9 +1,14 @@
 """Noise floors: below which size a difference is this machine's in this sweep.
 
+Each machine has its own: simulated trials repeat to a few per mille, and beside them in one pool
+the trials of real threads would look as quiet.
+
 Paired blocks need the scatter of A/A pairs alone. Files measured apart have more between them:
 what drifts from one file to the next. How far the two halves of each file lie apart tells its
 size, as far as anything inside the files can; a change of the host between them stays unknown.
 """
+
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,11 +29,12 @@ APART_FLOOR = 0.02
 FURTHER = 2.0
 MOST_DRIFT = 20.0  # in log: keeps every figure finite
 
-Load = tuple[str, str]
+One = TypeVar("One")
+Load = tuple[str, str, str]  # machine, workers, writers
 
 
 class Floors:
-    """Noise floors from the A/A pairs of trials under the same load (workers, writers).
+    """Noise floors from the A/A pairs of one machine's trials under one load (workers, writers).
 
     One table: its cases are compared in paired blocks. Two: each was measured apart.
     """
@@ -39,10 +45,9 @@ class Floors:
         self._moves: dict[Load, list[float]] = {}
         for table in tables:
             every = cases(table, key_columns(table), metric)
-            counts = (every.keys[c].astype(str) for c in ("threads", "writers"))
             moves: dict[Load, list[float]] = {}
             for load, pairs, move in zip(
-                zip(*counts, strict=True),
+                _loads(every.keys),
                 stats.aa_differences(every.values),
                 stats.half_differences(every.values),
                 strict=True,
@@ -52,20 +57,18 @@ class Floors:
                     moves.setdefault(load, []).append(move)
             for load, found in moves.items():
                 self._moves.setdefault(load, []).append(float(np.mean(found)))
-        rows = [row for pool in self._pairs.values() for row in pool]
-        self._all: Array = np.concatenate(rows) if rows else np.empty(0)
         self._done: dict[tuple[Load, int], float] = {}
 
-    def of(self, threads: object, writers: object, n: int) -> float:
-        """Return the floor (factor minus one) for ``n`` repeats; few pairs: the sweep's.
+    def of(self, load: Load, n: int) -> float:
+        """Return the floor (factor minus one) for ``n`` repeats; few pairs: all of the machine's.
 
-        NaN without any A/A pair: then nothing is claimed.
+        NaN without any A/A pair of the machine: then nothing is claimed.
         """
-        load = (str(threads), str(writers))
         if (load, n) not in self._done:
             pool = np.concatenate(self._pairs.get(load, [np.empty(0)]))
-            enough = np.isfinite(pool).sum() >= stats.MIN_REPEATS
-            floor = stats.noise_floor(pool if enough else self._all, n)
+            if np.isfinite(pool).sum() < stats.MIN_REPEATS:
+                pool = np.concatenate([np.empty(0), *_of_machine(self._pairs, load)])
+            floor = stats.noise_floor(pool, n)
             between = self._between(load)
             self._done[load, n] = float(np.expm1(np.hypot(np.log1p(floor), between)))
         return self._done[load, n]
@@ -77,7 +80,7 @@ class Floors:
         """
         if not self.apart:
             return 0.0
-        moves = self._moves.get(load) or [m for every in self._moves.values() for m in every]
+        moves = self._moves.get(load) or _of_machine(self._moves, load)
         least = float(np.log1p(APART_FLOOR))
         if not moves:
             return least
@@ -87,8 +90,7 @@ class Floors:
 
     def widened(self, ratios: stats.Ratios, keys: pd.DataFrame) -> stats.Ratios:
         """Return the ratios with drift between files in their intervals; unchanged if paired."""
-        loads = zip(keys["threads"].astype(str), keys["writers"].astype(str), strict=True)
-        between = np.array([self._between(load) for load in loads])
+        between = np.array([self._between(load) for load in _loads(keys)])
         below, above = (np.log(ratios.ratio / end) for end in (ratios.low, ratios.high))
         low = ratios.ratio * np.exp(-np.hypot(below, between))
         high = ratios.ratio * np.exp(np.hypot(above, between))
@@ -96,7 +98,15 @@ class Floors:
 
     def for_cases(self, keys: pd.DataFrame, n: "np.typing.NDArray[np.int64]") -> Array:
         """Return the floor of each case of ``keys`` with so many repeats: ``(cases,)``."""
-        loads = zip(keys["threads"], keys["writers"], n, strict=True)
-        floor = np.array([self.of(threads, writers, int(k)) for threads, writers, k in loads])
+        floor = np.array([self.of(load, int(k)) for load, k in zip(_loads(keys), n, strict=True)])
         virtual = keys["machine"].map(is_virtual).to_numpy(dtype=bool)
         return np.asarray(np.where(virtual, np.fmax(floor, VIRTUAL_FLOOR), floor))
+
+
+def _loads(keys: pd.DataFrame) -> list[Load]:
+    return list(zip(*(keys[c].astype(str) for c in ("machine", "threads", "writers")), strict=True))
+
+
+def _of_machine(pools: dict[Load, list[One]], load: Load) -> list[One]:
+    """Return what all loads of this load's machine have; never another machine's."""
+    return [one for (machine, *_), found in pools.items() if machine == load[0] for one in found]

@@ -13,6 +13,7 @@ from faultbench.analysis.compare import JSON_KEYS, Comparison
 from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, is_virtual, names_of
 from faultbench.rules import unconfirmed
 
+MOST_PCT = 1000
 UNITS = {WALL: "faults/sec", CPU: "faults/cpu"}
 
 
@@ -27,6 +28,7 @@ def to_json(comparison: Comparison) -> str:
     whole = {
         "metric": comparison.metric,
         "paired": comparison.paired,
+        "files": list(comparison.files or ()) or None,
         "notes": comparison.notes,
         "cases": cases,
     }
@@ -108,16 +110,12 @@ def markdown_cell(text: str) -> str:
 def footnotes(comparison: Comparison) -> list[str]:
     """Return what a reader of the table must know."""
     table = comparison.table
-    sides = table[["a", "b"]].drop_duplicates()
     lines = [
-        "; ".join(f"A = {a}, B = {b}" for a, b in sides.itertuples(index=False))
-        + f"; medians of {comparison.metric}; "
+        f"{sides_of(comparison)}; medians of {comparison.metric}; "
         + ("ratios from paired interleaved blocks." if comparison.paired else "unpaired files.")
     ]
     names = {str(v) for v in (*table["a"], *table["b"])}
-    if "path" in table.columns:
-        names |= {str(v) for v in table["path"]}
-    if "retry" in names:
+    if "retry" in comparison.paths:
         lines.append(NEVER_RELEASED + ".")
     kernels = names | ({str(v) for v in table["kernel"]} if "kernel" in table.columns else set())
     if said := unconfirmed(kernels):
@@ -127,6 +125,13 @@ def footnotes(comparison: Comparison) -> list[str]:
     if "machine" in table.columns and table["machine"].map(is_virtual).any():
         lines.append("virtual: simulated; signs below 10 % mean nothing, nor do absolute rates.")
     return [*lines, *(n + "." for n in comparison.notes)]
+
+
+def sides_of(comparison: Comparison) -> str:
+    """Return what A and B are: paths, kernels, or files by the names they were given by."""
+    pairs = [comparison.files] if comparison.files else None
+    pairs = pairs or list(comparison.table[["a", "b"]].drop_duplicates().itertuples(index=False))
+    return "; ".join(f"A = {a}, B = {b}" for a, b in pairs)
 
 
 def rate(value: float) -> str:
@@ -152,26 +157,28 @@ def interval(low_pct: float, high_pct: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Return per cent without a sign: ``2.1 %``."""
+    """Return per cent without a sign: ``2.1 %``; of more than tenfold only that it is."""
+    if value > MOST_PCT:
+        return f"> {MOST_PCT} %"
     return f"{value:.1f} %" if math.isfinite(value) else "–"
 
 
 def to_mmtests(comparisons: Sequence[Comparison]) -> str:
     """Return the report of mmtests: a block a case, an operation a line, ``*…*`` where significant.
 
-    A positive percentage is better, for Stddev and CoeffVar too. A block names its case unless
-    there is one only.
+    A positive percentage is better, for Stddev and CoeffVar too. Lines that begin with ``#`` say
+    what must be said, and the case of each block.
     """
     first = comparisons[0].table
     columns = [c for c in comparisons[0].keys if c != "threads"]
-    blocks: list[str] = []
+    said = [f"{sides_of(comparisons[-1])}; harmonic means.", *footnotes(comparisons[-1])[1:]]
+    blocks = ["\n".join(f"# {line}" for line in said)]
     groups = first.groupby([*columns, "a", "b"], sort=False, dropna=False)
+    told = {"machine", *(c for c in (*columns, "a", "b") if first[c].nunique() > 1)}
     for values, _ in groups:
         where = dict(zip([*columns, "a", "b"], values, strict=True))
         lines = _block([_where(c.table, where) for c in comparisons], comparisons, where)
-        if len(groups) > 1:
-            named = {k: v for k, v in where.items() if first[k].nunique() > 1}
-            lines.insert(0, "# " + " ".join(f"{k}={v}" for k, v in named.items()))
+        lines.insert(0, "# " + " ".join(f"{k}={v}" for k, v in where.items() if k in told))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
@@ -191,20 +198,19 @@ def _block(
     for summary in ("Hmean", "Stddev", "CoeffVar"):
         for comparison, part in zip(comparisons, parts, strict=True):
             for row in part.to_dict("records"):
-                unit = UNITS.get(comparison.metric, comparison.metric)
-                name = f"{summary:<10}{unit}-{row['threads']}"
-                lines.append(_operation(name, summary, row))
+                sides = [row[f"{summary.lower()}_{side}"] for side in "ab"]
+                if all(math.isfinite(value) for value in sides):  # one trial has no scatter
+                    unit = UNITS.get(comparison.metric, comparison.metric)
+                    name = f"{summary:<10}{unit}-{row['threads']}"
+                    lines.append(_operation(name, summary, row))
     return lines
 
 
 def _operation(name: str, summary: str, row: Mapping[Any, Any]) -> str:
     real = summary == "Hmean" and row["verdict"] in (stats.FASTER, stats.SLOWER)
-    if summary == "Hmean":
-        old, new = row["hmean_a"], row["hmean_b"]
-        change = 100 * (new - old) / old if old else math.nan
-    else:
-        old, new = (row[f"{summary.lower()}_{side}"] for side in "ab")
-        change = 100 * (old - new) / old if old else math.nan
+    old, new = (row[f"{summary.lower()}_{side}"] for side in "ab")
+    better = new - old if summary == "Hmean" else old - new
+    change = f"{100 * better / old:7.2f}%" if old else f"{'-':>8}"  # of nothing: no percentage
     left, right = ("*", "*") if real else ("(", ")")
-    cells = f"{old:>13.4f} ({0:7.2f}%){new:>13.4f} {left}{change:7.2f}%{right}"
+    cells = f"{old:>13.4f} ({0:7.2f}%){new:>13.4f} {left}{change}{right}"
     return f"{name:<25}{cells}"

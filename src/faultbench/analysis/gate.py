@@ -4,7 +4,8 @@
     not noise delta_median_pct < -5 for handler=ext4   a value of the JSON output, whatever the
     verdict verdict = slower for threads=2,writers=0
 
-A rule that matches no case is an error: a gate that tests nothing must not pass.
+A rule that matches no case, or can judge none of those it matches, is an error: a gate that tests
+nothing must not pass.
 """
 
 import math
@@ -13,6 +14,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import JSON_KEYS, Comparison
@@ -87,35 +90,67 @@ def parse(text: str) -> Rule:
     return Rule(text, metric, op, value, case)
 
 
-def broken(rule: Rule, comparison: Comparison) -> tuple[list[str], list[str]]:
-    """Return the cases that break the rule, and those it cannot judge, each as one line.
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule found, a line a case: those that break it, and those it cannot judge.
 
-    ``comparison`` is that of the rate the rule names, if it names one.
+    ``judged`` counts the cases it could judge: a gate that judged none must not pass.
     """
-    table = comparison.table
-    for key, wanted in rule.case.items():
+
+    bad: list[str]
+    mute: list[str]
+    judged: int
+
+
+def check(rule: Rule, comparison: Comparison) -> None:
+    """Raise ``UsageError`` if the rule's case has a key that no case has."""
+    for key in rule.case:
         if key not in (*comparison.keys, "a", "b"):
             raise UsageError(
                 f"--fail-if {rule.text!r}: no key {key!r}; there are {', '.join(comparison.keys)}"
             )
-        table = table[table[key].astype(str) == wanted]
-    if table.empty:
+
+
+def judge(rule: Rule, comparison: Comparison) -> Judgement:
+    """Judge every case that the rule selects, those that only one side has among them.
+
+    ``comparison`` is that of the rate the rule names, if it names one. ``DataError``: it selects
+    none.
+    """
+    check(rule, comparison)
+    table, lone = _selected(rule, comparison.table), _selected(rule, comparison.lone)
+    if table.empty and lone.empty:
         raise DataError(f"--fail-if {rule.text!r}: no case matches, so nothing was tested")
-    bad, mute = [], []
-    names = dict(
-        zip(comparison.table.index, names_of(comparison.table[comparison.keys]), strict=True)
-    )
+    keys = pd.concat([comparison.table[comparison.keys], comparison.lone[comparison.keys]])
+    names = names_of(keys)
+    beyond = dict(zip(comparison.lone.index, names[len(comparison.table) :], strict=True))
+    bad, mute, judged = [], [], 0
     for index, row in table.iterrows():
-        name = names[index]
+        name = names[comparison.table.index.get_loc(index)]
         key = "delta_median_pct" if rule.rate else rule.metric
         value = row[key]
+        about_verdicts = bool(rule.rate) or rule.metric == "verdict"
         if rule.metric != "verdict" and not math.isfinite(value):
             mute.append(f"{name}: no {key}")
-        elif rule.rate and row["verdict"] == stats.UNTESTABLE:
+        elif about_verdicts and row["verdict"] == stats.UNTESTABLE and not _asks(rule):
             mute.append(f"{name}: not testable")
-        elif rule.rate and row["verdict"] == stats.NOISE:
-            continue
-        elif _OPERATORS[rule.op](value, rule.value):
-            shown = value if isinstance(value, str) else f"{value:.4g}"
-            bad.append(f"{name}: {key} is {shown} ({row['verdict']})")
-    return bad, mute
+        else:
+            judged += 1
+            if rule.rate and row["verdict"] == stats.NOISE:
+                continue
+            if _OPERATORS[rule.op](value, rule.value):
+                shown = value if isinstance(value, str) else f"{value:.4g}"
+                bad.append(f"{name}: {key} is {shown} ({row['verdict']})")
+    mute += [f"{beyond[i]}: only {str(row['only']).upper()} has it" for i, row in lone.iterrows()]
+    return Judgement(bad, mute, judged)
+
+
+def _selected(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
+    for key, wanted in rule.case.items():
+        table = table[table[key].astype(str) == wanted]
+    return table
+
+
+def _asks(rule: Rule) -> bool:
+    """Return whether the rule itself says what a case that is not testable is to it."""
+    return rule.metric == "verdict" and (rule.op == "!=" or rule.value == stats.UNTESTABLE)

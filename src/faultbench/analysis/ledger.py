@@ -4,76 +4,67 @@
 
 In virtual time every nanosecond of a CPU belongs to one step of the path and is busy, stalled for
 a line, spinning or asleep, so the parts are exact sums (``steps.py``). On threads nobody can look
-inside a fault; there the parts come from ablation (the same fault where one cause is absent) and
-from counters, each with its interval, and the residual is what neither sees: mostly lines of the
-locks travelling between CPUs.
+inside a fault; there the parts come from ablation (the same fault where one cause is absent), from
+what the cost profile asked for, and from counters, each with its interval. The residual is what
+none of them sees: lines of the locks travelling between CPUs, and waiting that moved to the next
+lock. What each path meets beside others, of which it is the difference, stands under it.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats as scipy_stats
 
+from faultbench import costs
 from faultbench.analysis import stats
 from faultbench.analysis.frame import WALL, cases, has_flag, is_virtual, key_columns
+from faultbench.analysis.parts import Ledger, Part, as_one_kernel
 from faultbench.analysis.stats import Array
 
+__all__ = ["Ledger", "Part", "on_threads"]
+
 Case = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One line of a ledger: ns per fault, its 95 % interval (NaN where exact), how it was found."""
-
-    name: str
-    ns: float
-    low: float = float("nan")
-    high: float = float("nan")
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """The parts of one case. ``total`` is the measured difference A − B in ns per fault."""
-
-    case: dict[str, object]
-    a: str
-    b: str
-    total: Part
-    parts: list[Part]
-    exact: bool
-
-    @property
-    def residual(self) -> float:
-        """What the parts leave unexplained, ns per fault."""
-        return self.total.ns - sum(part.ns for part in self.parts)
+Found = tuple[Part, Array]  # a part and its values by block
+ALONE = "ablation: one worker, no writer"
+QUIET = {"writers": "0", "writer_op": "-", "writer_rate": "0"}
+PROFILE = "busy time that the cost profile asks for, twice on retry and once on direct"
+LOOKUP, WALK = "second VMA look-up", "second walk"
+# The steps of a walk that ends in a huge fault, by order and whether the entry is there already.
+HUGE = {
+    ("pmd", False): "create_huge_pmd", ("pmd", True): "wp_huge_pmd",
+    ("pud", False): "create_huge_pud", ("pud", True): "wp_huge_pud",
+}  # fmt: skip
 
 
 def fault_ns(df: pd.DataFrame) -> pd.DataFrame:
     """Return ``df`` with worker time per fault and, of it, time in mmap_lock's queue (ns).
 
     Without writers nobody sleeps for long, and CPU time is the worker's time without what other
-    programs took; beside writers workers park, which only the wall clock sees.
+    programs took; beside writers workers park, which only the wall clock sees. Of the queue's time
+    ``asleep_ns`` is at most what the wall clock has beyond CPU time, in trials that parked.
     """
     faults = df["faults"].astype(float).where(lambda n: n > 0)
     wall = df["threads"].astype(float) * 1e9 / df[WALL].astype(float).where(lambda r: r > 0)
     cpu = df["cpu_ns"].astype(float) / faults
     alone = (df["writers"].astype(int) == 0) & (cpu > 0)
+    wait = df["mmap_lock_read_wait_ns"].astype(float) / faults
+    off = (wall - cpu).clip(lower=0).where(df["parks"].astype(float) > 0, 0.0).fillna(0.0)
+    asleep = np.minimum(off, wait)
     return df.assign(
-        fault_ns=wall.where(~alone, cpu),
-        wait_ns=df["mmap_lock_read_wait_ns"].astype(float) / faults,
-    )
+        fault_ns=wall.where(~alone, cpu), spin_ns=wait - asleep, asleep_ns=asleep,
+        # what of the queue is on the clock of fault_ns
+        wait_ns=wait.where(~alone, wait - asleep),
+    )  # fmt: skip
 
 
 class Differences:
-    """Per-block differences between two paths of one case."""
+    """Per-block values of each path of one case, and their differences."""
 
     def __init__(self, df: pd.DataFrame) -> None:
         self.keys = key_columns(df, without=("path",))
         self._found: dict[tuple[str, str, Case], Array] = {}
         self.cases: dict[str, list[tuple[Case, dict[str, object]]]] = {}
         for path, rows in df.groupby("path"):
-            for what in ("fault_ns", "wait_ns"):
+            for what in ("fault_ns", "wait_ns", "spin_ns", "asleep_ns"):
                 got = cases(rows, self.keys, what)
                 named = [dict(zip(self.keys, k, strict=True)) for k in _tuples(got.keys)]
                 for values, row in zip(named, got.values, strict=True):
@@ -82,17 +73,25 @@ class Differences:
                     if what == "fault_ns":
                         self.cases.setdefault(str(path), []).append((case, values))
 
+    def one(self, path: str, case: Case, what: str = "fault_ns") -> Array | None:
+        """Return the values of one path, shape ``(blocks,)``; None if it was not measured."""
+        return self._found.get((path, what, case))
+
     def of(self, one: str, two: str, case: Case, what: str = "fault_ns") -> Array | None:
         """Return ``one − two``, shape ``(blocks,)``; None if either path was not measured."""
-        a, b = (self._found.get((path, what, case)) for path in (one, two))
-        if a is None or b is None:
-            return None
-        width = min(len(a), len(b))
-        return np.asarray(a[:width] - b[:width])
+        return _less(self.one(one, case, what), self.one(two, case, what))
 
     def altered(self, case: Case, **changes: str) -> Case:
         """Return the case with some of its keys changed."""
         return tuple(changes.get(k, v) for k, v in zip(self.keys, case, strict=True))
+
+    def alone(self, case: Case, path: str) -> Case:
+        """Return the case of one worker and no writer, where sharing means nothing."""
+        quiet = self.altered(case, threads="1", **QUIET)
+        for column in ("vmas", "files", "mms"):
+            if self.one(path, quiet) is None:
+                quiet = self.altered(quiet, **{column: "-"})
+        return quiet
 
 
 def on_threads(
@@ -102,15 +101,19 @@ def on_threads(
 
     Those of the ``most`` cases that differ most.
 
-    The detour alone is the difference of the same fault with one worker and no writer; where
-    ``abort`` and ``mmap-lock`` were measured too, it is told apart further. Waiting is the counter
-    of the slow path.
+    The detour alone is the difference of the same fault with one worker and no writer. The cost
+    profile says how much of it was asked for as look-up and walk; where ``abort`` and ``mmap-lock``
+    were measured too, look-up and lock pairs are measured. Waiting is the counter of the slow path,
+    parking what of it took no CPU time.
     """
     real = ~df["machine"].map(is_virtual).astype(bool)
     df = df[real & ~has_flag(df["flags"], "oversubscribed")]
     if df.empty or df["mmap_lock_read_wait_ns"].isna().all():
         return []
+    df = as_one_kernel(df, a, b)
     found = Differences(fault_ns(df))
+    told = df.groupby("cost")["cost_digest"] if "cost_digest" in df else ()
+    digests = {str(cost): set(group.dropna()) for cost, group in told}
     totals = []
     for case, values in found.cases.get(a, ()):
         total = found.of(a, b, case)
@@ -119,57 +122,132 @@ def on_threads(
     totals.sort(key=lambda entry: -entry[0])
     ledgers = []
     for _, case, values, total in totals[:most]:
-        parts = [*_detour(found, case, a, b), *_waiting(found, case, a, b)]
+        busy = _asked(values, digests) if (a, b) == ("retry", "direct") else {}
+        parts = [*_detour(found, case, a, b, busy), *_waiting(found, case, a, b)]
         clock = "CPU time" if str(values["writers"]) == "0" else "wall time"
-        made = _part("measured difference", total, f"{clock}, paired blocks")
-        ledgers.append(Ledger(values, a, b, made, parts, exact=False))
+        made = _part("measured difference", total, f"{clock}, paired blocks")[0]
+        ledgers.append(
+            Ledger(
+                values, a, b, made, [part for part, _ in parts], exact=False,
+                residual_interval=closing(total, [values for _, values in parts]),
+                within=_beside(found, case, a, b),
+            )
+        )  # fmt: skip
     return ledgers
 
 
-def _detour(found: Differences, case: Case, a: str, b: str) -> list[Part]:
-    alone = found.altered(case, threads="1", writers="0", writer_op="-")
+def closing(total: Array, parts: list[Array]) -> tuple[float, float]:
+    """Return the interval of what the medians of the parts leave of the total's median.
+
+    By the same bootstrap as every interval, blocks drawn for all of them together: what a block
+    did to the parts it did to the total.
+    """
+    rows = [total, *parts]
+    width = min(len(row) for row in rows)
+    matrix = np.stack([row[:width] for row in rows])
+    matrix = matrix[:, np.isfinite(matrix).all(axis=0)]
+    n = matrix.shape[1]
+    if n < 2:
+        return (np.nan, np.nan)
+
+    def left(*sample: Array, axis: int = -1) -> Array:
+        medians = [np.median(row, axis=axis) for row in sample]
+        return np.asarray(medians[0] - sum(medians[1:]))
+
+    limits = scipy_stats.bootstrap(
+        tuple(matrix), left, paired=True, vectorized=True, n_resamples=stats.RESAMPLES,
+        confidence_level=stats.expanded_level(n), method="percentile",
+        rng=np.random.default_rng(stats.SEED),
+    ).confidence_interval  # fmt: skip
+    return float(limits.low), float(limits.high)
+
+
+def _asked(case: dict[str, object], digests: dict[str, set[str]]) -> dict[str, float]:
+    """Return busy ns of a look-up and of a walk by the trials' cost profile; empty if unknown."""
+    step = HUGE.get((str(case.get("order")), case.get("access") == "wp"))
+    profile = costs.load("default")
+    if step is None or digests.get(str(case.get("cost"))) != {profile.digest}:
+        return {}  # no busy time, a profile of the user's own, or one of another version
+    walk = profile.steps["handle_mm_fault"] + profile.steps[step]
+    return {LOOKUP: float(profile.steps["find_vma"]), WALK: float(walk)}
+
+
+def _detour(found: Differences, case: Case, a: str, b: str, busy: dict[str, float]) -> list[Found]:
+    alone = found.alone(case, a)
     whole = found.of(a, b, alone)
-    for column in ("vmas", "files", "mms"):  # with one worker private and shared are the same
-        if whole is None:
-            alone = found.altered(alone, **{column: "-"})
-            whole = found.of(a, b, alone)
     if whole is None:
         return []
-    source = "ablation: one worker, no writer"
-    names = {
-        (a, "abort"): "VMA-lock pair in vain and first walk",
-        ("abort", "mmap-lock"): "VMA look-up in vain",
-        ("mmap-lock", b): "mmap_lock pair for the VMA lock's",
-    }
-    parts = []
-    for (one, two), name in names.items():
-        difference = found.of(one, two, alone)
-        if difference is not None and (a, b) == ("retry", "direct"):
-            parts.append(_part(name, difference, f"{source}; {one} − {two}"))
-    if len(parts) == len(names):
-        return parts
-    return [_part("detour alone: look-up, walk, lock pairs", whole, source)]
+    asked = [(Part(n, ns, source=PROFILE), np.full_like(whole, ns)) for n, ns in busy.items()]
+    pair = found.of("mmap-lock", b, alone)
+    lookup = found.of("abort", "mmap-lock", alone)
+    first = found.of(a, "abort", alone)
+    if (a, b) != ("retry", "direct") or pair is None or lookup is None or first is None:
+        return _of_two_paths(whole, asked)
+    made = [_part(LOOKUP, lookup, f"{ALONE}; abort − mmap-lock")]
+    if asked:
+        source = f"{ALONE}; retry − abort less the walk, with the lines that the walk reads"
+        made += [asked[-1], _part("VMA-lock pair in vain", first - busy[WALK], source)]
+    else:
+        name = "second walk and VMA-lock pair in vain"
+        made.append(_part(name, first, f"{ALONE}; retry − abort, which has both"))
+    source = f"{ALONE}; mmap-lock − direct"
+    return [*made, _part("mmap_lock pair for the VMA lock's", pair, source)]
 
 
-def _waiting(found: Differences, case: Case, a: str, b: str) -> list[Part]:
-    waits = found.of(a, b, case, "wait_ns")
+def _of_two_paths(whole: Array, asked: list[Found]) -> list[Found]:
+    if not asked:
+        source = f"{ALONE}; look-up, walk and lock pairs are not told apart by two paths"
+        return [_part("detour alone: look-up, walk, lock pairs", whole, source)]
+    source = (
+        f"{ALONE}; retry − direct less look-up and walk, with the lines that these read; the "
+        "VMA-lock pair in vain is in both paths and cancels (sweep --path "
+        "mmap-lock,abort,retry,direct measures it)"
+    )
+    return [*asked, _part("mmap_lock pair", whole - sum(values for _, values in asked), source)]
+
+
+def _waiting(found: Differences, case: Case, a: str, b: str) -> list[Found]:
+    waits = found.of(a, b, case, "spin_ns")
     if waits is None or not np.isfinite(waits).any():
         return []
+    counter = "counter mmap_lock_read_wait_ns less parking"
     if dict(zip(found.keys, case, strict=True))["writers"] == "0":
-        return [_part("waiting behind readers", waits, "counter mmap_lock_read_wait_ns")]
-    quiet = found.of(a, b, found.altered(case, writers="0", writer_op="-"), "wait_ns")
+        return [_part("waiting behind readers", waits, counter)]
+    quiet = found.of(a, b, found.altered(case, **QUIET), "spin_ns")
     parts = []
     if quiet is not None and np.isfinite(quiet).any():
-        parts.append(_part("waiting behind readers", quiet, "the counter without writers"))
+        parts.append(_part("waiting behind readers", quiet, f"{counter}, without writers"))
         waits = waits - float(np.nanmedian(quiet))
-    name = "waiting behind writers, parking included"
-    return [*parts, _part(name, waits, "counter mmap_lock_read_wait_ns")]
+    parts.append(_part("waiting behind writers", waits, counter))
+    asleep = found.of(a, b, case, "asleep_ns")
+    source = "wall less CPU time of trials that parked, at most the counter of the queue"
+    return parts if asleep is None else [*parts, _part("parking", asleep, source)]
+
+
+def _beside(found: Differences, case: Case, a: str, b: str) -> list[Part]:
+    """Return what each path meets beside others and nobody counts: the residual is A less B."""
+    made = []
+    for path, sign, what in ((a, 1.0, "lines and locks"), (b, -1.0, "moved to the next locks")):
+        alone = found.alone(case, path)
+        met = _less(_less(found.one(path, case), found.one(path, alone)),
+                    found.one(path, case, "wait_ns"))  # fmt: skip
+        if alone != case and met is not None and np.isfinite(met).any():
+            source = f"{path} here less {path} alone, less the counted waiting; no part of the sum"
+            made.append(_part(f"of it met on {path}: {what}", sign * met, source)[0])
+    return made if len(made) == 2 else []
+
+
+def _less(one: Array | None, two: Array | None) -> Array | None:
+    if one is None or two is None:
+        return None
+    width = min(len(one), len(two))
+    return np.asarray(one[:width] - two[:width])
 
 
 def _tuples(keys: pd.DataFrame) -> list[tuple[object, ...]]:
     return list(keys.itertuples(index=False, name=None))
 
 
-def _part(name: str, values: Array, source: str) -> Part:
+def _part(name: str, values: Array, source: str) -> Found:
     m = stats.medians(values[None, :])
-    return Part(name, float(m.median[0]), float(m.low[0]), float(m.high[0]), source)
+    return Part(name, float(m.median[0]), float(m.low[0]), float(m.high[0]), source), values

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from faultbench.analysis.frame import is_virtual, key_columns
-from faultbench.analysis.ledger import Ledger, Part
+from faultbench.analysis.parts import Ledger, Part, as_one_kernel
 from faultbench.model import Trial
 
 # What a step's busy time is for; the names are those of src/_core/mm/steps.h, in lower case.
@@ -61,7 +61,11 @@ def of_trial(trial: Trial) -> pd.DataFrame | None:
 def ledgers(
     trials: Iterable[Trial], df: pd.DataFrame, a: str = "retry", b: str = "direct"
 ) -> list[Ledger]:
-    """Return the exact ledger of every simulated case of both paths; repeats are averaged."""
+    """Return the exact ledger of every simulated case of both paths; repeats are averaged.
+
+    Of kernels that bring a path each, two that differ in nothing else are the two sides.
+    """
+    df = as_one_kernel(df, a, b)
     keys = key_columns(df, without=("path",))
     index = df.drop_duplicates("trial_id").set_index("trial_id")
     found: dict[tuple[str, ...], dict[str, list[pd.DataFrame]]] = {}

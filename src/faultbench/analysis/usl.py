@@ -21,6 +21,8 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError
 
+MOST_WORKERS = 1e9
+MOST_THROUGHPUT = 1e100  # squares of residuals must stay finite
 MIN_POINTS = 6  # three parameters from fewer points are guesswork
 BAD_RESIDUAL = 0.06  # of the highest throughput
 TURN = 0.01  # a change of direction smaller than this is not called one
@@ -82,7 +84,7 @@ def curve(n: Array, alpha: float, beta: float, gamma: float) -> Array:
 
 
 def fit(n: Sequence[float] | Array, throughput: Sequence[float] | Array) -> Usl:
-    """Fit the law to points; ``DataError`` for points that no curve can have.
+    """Fit the law to points; ``DataError`` for points that no curve can have, the columns swapped.
 
     Fewer than ``MIN_POINTS`` distinct n give a fit that is called not identifiable, fewer than
     three give none.
@@ -94,6 +96,16 @@ def fit(n: Sequence[float] | Array, throughput: Sequence[float] | Array) -> Usl:
         raise DataError("a fit needs finite numbers; there is a NaN or an infinity among them")
     if (x <= 0).any() or (y <= 0).any():
         raise DataError("a fit needs positive numbers of workers and throughputs; there is one ≤ 0")
+    if (odd := x[(x != np.round(x)) | (x > MOST_WORKERS)]).size:
+        raise DataError(
+            f"{odd[0]:g} is no number of workers: n is whole and comes first, throughput second; "
+            "are the columns the wrong way round?"
+        )
+    if y.max() > MOST_THROUGHPUT or y.min() < 1 / MOST_THROUGHPUT:
+        raise DataError(
+            f"throughputs beyond {MOST_THROUGHPUT:g} or below {1 / MOST_THROUGHPUT:g} cannot be "
+            "computed with; use another unit"
+        )
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
     said: list[str] = []
@@ -127,9 +139,15 @@ def fit(n: Sequence[float] | Array, throughput: Sequence[float] | Array) -> Usl:
     return Usl(
         n=x, throughput=y, alpha=alpha, beta=beta, gamma=gamma,
         alpha_se=errors[0], beta_se=errors[1], gamma_se=errors[2], peak_n=peak,
-        optimal_n=1 / alpha if alpha > 0 else None, limit=gamma / alpha if alpha > 0 else None,
+        optimal_n=_finite(1, alpha), limit=_finite(gamma, alpha),
         residual_sd=spread, identifiable=identifiable, warnings=said, intervals=limits,
     )  # fmt: skip
+
+
+def _finite(one: float, by: float) -> float | None:
+    """Return one / by; None where there is no such number."""
+    found = one / by if by > 0 else np.inf
+    return float(found) if np.isfinite(found) else None
 
 
 def _solve(
@@ -184,7 +202,7 @@ def _least_squares(
     best: tuple[list[float], list[float | None], float] | None = None
     for alpha, beta in ((0.02, 1e-4), (0.3, 1e-2), (0.7, 1e-6), (1e-4, 1e-3)):
         guess = [(alpha, beta, start)[i] for i in free]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # a start may lead astray
             warnings.simplefilter("ignore", OptimizeWarning)
             try:
                 found, covariance = curve_fit(

@@ -7,25 +7,66 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from faultbench.errors import FaultbenchError
+from faultbench.errors import FaultbenchError, UsageError
 
-# command -> (module, function). A module imports nothing heavy at its top: `--help` must stay fast.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "sweep": ("faultbench.cli.sweep", "sweep"),
-    "plot": ("faultbench.cli.plot", "plot"),
-    "report": ("faultbench.cli.report", "report"),
-    "compare": ("faultbench.cli.compare", "compare"),
-    "fit": ("faultbench.cli.fit", "fit"),
-    "export": ("faultbench.cli.export", "export"),
-    "import": ("faultbench.cli.import_", "import_"),
-    "explain": ("faultbench.cli.explain", "explain"),
-    "machines": ("faultbench.cli.machines", "machines"),
-    "calibrate": ("faultbench.cli.calibrate", "calibrate"),
-    "audit": ("faultbench.cli.audit", "audit"),
-    "lab": ("faultbench.cli.lab", "lab"),
-    "info": ("faultbench.cli.info", "info"),
+# command -> (module, function, what it does in a line of the help). A module imports nothing heavy
+# at its top: `--help` must stay fast.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "sweep": (
+        "faultbench.cli.sweep",
+        "sweep",
+        "Run a sweep of trials; print a table and draw a plot",
+    ),
+    "plot": ("faultbench.cli.plot", "plot", "Draw the figures of a results file as PNG and SVG"),
+    "report": (
+        "faultbench.cli.report",
+        "report",
+        "Write one page to send: the answer and how sure it is",
+    ),
+    "compare": (
+        "faultbench.cli.compare",
+        "compare",
+        "Say case by case whether B differs from A, and how much",
+    ),
+    "fit": (
+        "faultbench.cli.fit",
+        "fit",
+        "Fit the Universal Scalability Law: where throughput peaks",
+    ),
+    "export": (
+        "faultbench.cli.export",
+        "export",
+        "Export trials as CSV, tidy or as will-it-scale's",
+    ),
+    "import": (
+        "faultbench.cli.import_",
+        "import_",
+        "Turn will-it-scale or PFT output into a results file",
+    ),
+    "explain": (
+        "faultbench.cli.explain",
+        "explain",
+        "Explain one fault step by step, two ways side by side",
+    ),
+    "machines": (
+        "faultbench.cli.machines",
+        "machines",
+        "List the machines that --machine virtual simulates",
+    ),
+    "calibrate": (
+        "faultbench.cli.calibrate",
+        "calibrate",
+        "Measure this machine; write a machine file of it",
+    ),
+    "audit": (
+        "faultbench.cli.audit",
+        "audit",
+        "Say which mappings here still fault under mmap_lock",
+    ),
+    "lab": ("faultbench.cli.lab", "lab", "Check the model against real kernels under QEMU"),
+    "info": ("faultbench.cli.info", "info", "Show this machine and what may disturb a measurement"),
 }
 
 EPILOG = "Begin with: faultbench sweep. Every other command reads the results it writes."
@@ -45,16 +86,57 @@ def run(arguments: list[str]) -> int:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)
-    for name, (module, function) in COMMANDS.items():
+
+    @app.callback(invoke_without_command=True)
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", help="Show the version and exit.")
+        ] = False,
+    ) -> None:
+        if version:
+            from faultbench import __version__
+
+            print(f"faultbench {__version__}")
+            raise typer.Exit
+
+    for name, (module, function, summary) in COMMANDS.items():
         if named in (None, name):
-            app.command(name)(_guarded(getattr(importlib.import_module(module), function)))
+            call = _guarded(getattr(importlib.import_module(module), function))
+            app.command(name, short_help=summary)(call)
     command = typer.main.get_command(app)
+    for name, one in getattr(command, "commands", {}).items():
+        _say_what_is_wanted(one.params)
+        if name == named:
+            _refuse_twice(one.params, arguments[1:])
     try:
         code = command.main(arguments or ["--help"], prog_name="faultbench", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _say_what_is_wanted(params: list[Any]) -> None:
+    """Give options one kind of placeholder: FILE, N, A|B, TEXT; typer has one for each type."""
+    for param in params:
+        if param.metavar is not None or getattr(param, "is_flag", False):
+            continue
+        choices = getattr(param.type, "choices", None)
+        kind = getattr(param.type, "name", "")
+        if choices:
+            param.metavar = "|".join(str(getattr(c, "value", c)) for c in choices)
+        else:
+            param.metavar = {"path": "FILE", "int": "N", "integer": "N"}.get(kind, "TEXT")
+
+
+def _refuse_twice(params: list[Any], arguments: list[str]) -> None:
+    """Refuse an option with a value that is given twice; the parser would take the last."""
+    words = [word.partition("=")[0] for word in arguments if word.startswith("-")]
+    for param in params:
+        if getattr(param, "is_flag", True) or param.multiple:
+            continue  # a flag, an argument, an option that may be repeated
+        if sum(words.count(name) for name in param.opts) > 1:
+            more = "; a LIST has commas" if param.metavar == "LIST" else ""
+            raise UsageError(f"{param.opts[-1]}: given twice{more}")
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -122,7 +204,9 @@ def main() -> NoReturn:
 
 def _fail(message: str, code: int) -> int:
     try:
-        print(f"faultbench: {message}", file=sys.stderr, flush=True)
+        from faultbench.cli._results import safe
+
+        print(f"faultbench: {safe(message)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return code  # nobody listens
     return code

@@ -10,7 +10,9 @@ import typer
 def audit(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(help="Files or devices: are their faults 2 MiB, and if not why not?"),
+        typer.Argument(
+            help="Files or devices: are their faults 2 MiB, and if not why not?", metavar="PATH"
+        ),
     ] = None,
     pid: Annotated[int | None, typer.Option(help="Also a process's mappings by kind.")] = None,
     format: Annotated[str, typer.Option(help="text or json.")] = "text",
@@ -23,13 +25,15 @@ def audit(
     import json
     import platform
 
+    from faultbench import values
     from faultbench.audit import kinds, path, process
+    from faultbench.cli._results import safe
     from faultbench.errors import UsageError
     from faultbench.machines import running
 
     if format not in ("text", "json"):
         raise UsageError(f"--format {format}: there are text and json")
-    rows = [path.audit(name) for name in paths or ()]
+    rows = [path.audit(values.given("PATH", name)) for name in paths or ()]
     survey = kinds.survey()
     report: dict[str, Any] = {
         "kernel": platform.release(),
@@ -38,7 +42,7 @@ def audit(
     }
     if pid is not None:
         report["process"] = process.audit(pid, survey)
-    print(json.dumps(report, indent=1) if format == "json" else _text(report))
+    print(json.dumps(report, indent=1) if format == "json" else safe(_text(report)))
 
 
 _LOCK = {True: "VMA lock", False: "mmap_lock", None: "?"}

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def calibrate(
     output: Annotated[
@@ -19,14 +21,20 @@ def calibrate(
     """Measure local hits, transfers, residency and wake-ups here; write a machine file."""
     from faultbench import calibrate as measuring
     from faultbench import host, machine_file
-    from faultbench.errors import OutputError, UsageError
+    from faultbench.errors import UsageError
     from faultbench.machines.description import parse
+    from faultbench.output import replacing, replacing_file, writable
     from faultbench.topology import read_topology
 
     if output.suffix != ".toml":
         raise UsageError(f"-o {output}: a machine file ends in .toml")
     if output.exists():
         raise UsageError(f"-o {output}: exists; name another file or remove it")
+    target = picture or output.with_suffix(".png")
+    if target.suffix not in PICTURES:
+        raise UsageError(f"--picture {target}: wants a name that ends in {', '.join(PICTURES)}")
+    writable(output)  # measuring takes minutes on many CPUs
+    writable(target, option="--picture")
     topology = read_topology()
 
     def say(text: str) -> None:
@@ -36,16 +44,12 @@ def calibrate(
     model = str(host.identity(topology).get("cpu_model", ""))[:100]
     text = machine_file.to_toml(_name(output), found, topology, model)
     parse(text, str(output))  # what it writes it can read
-    target = picture or output.with_suffix(".png")
-    try:
-        output.write_text(text, encoding="utf-8")
-        from faultbench.plots.matrix import core_to_core
+    with replacing(output) as stream:
+        stream.write(text)
+    from faultbench.plots.matrix import core_to_core
 
-        core_to_core(found.matrix, f"Core to core, {model}", target)
-    except OSError as error:
-        raise OutputError(f"{error.filename or output}: {error.strerror}") from None
-    except ValueError as error:  # matplotlib: a format it does not know
-        raise OutputError(f"--picture {target}: {error}") from None
+    with replacing_file(target) as name:
+        core_to_core(found.matrix, f"Core to core, {model}", name)
     _show(found, machine_file.by_distance(found, topology))
     print(f"\nmachine file: {output}; matrix: {target}", file=sys.stderr)
     print(f"use it: faultbench sweep --machine virtual:{output}", file=sys.stderr)

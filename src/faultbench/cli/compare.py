@@ -1,6 +1,7 @@
 """``faultbench compare``: two files, or two paths or kernels of one, case by case."""
 
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,10 @@ from faultbench.cli.plot import Metric
 
 if TYPE_CHECKING:
     from faultbench.analysis.compare import Comparison
+    from faultbench.analysis.gate import Judgement, Rule
     from faultbench.cli._results import Loaded
+
+MOST_NAMED = 3
 
 
 class By(StrEnum):
@@ -49,11 +53,18 @@ def compare(
         ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Compare results of unlike hosts.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Cases that one side lacks are no error.")
+    ] = False,
 ) -> None:
-    """Say case by case whether B differs from A, by how much, and whether that is real."""
+    """Say case by case whether B differs from A, by how much, and whether that is real.
+
+    Exits with 3 when a --fail-if rule is broken, with 65 when a rule could judge nothing, when a
+    case is missing on one side (--partial allows it), or when every case is a single trial.
+    """
     from faultbench.analysis import formats, gate
     from faultbench.analysis.frame import CPU, WALL
-    from faultbench.cli._results import load, safe, say
+    from faultbench.cli._results import load, safe
     from faultbench.errors import DataError, UsageError
 
     rules = [gate.parse(text) for text in fail_if or []]
@@ -72,7 +83,7 @@ def compare(
 
     def compared(which: str) -> "Comparison":
         if which not in done:
-            done[which] = _compare(loaded, by, which, pair)
+            done[which] = _compare(loaded, files, by, which, pair)
         return done[which]
 
     main = compared(metric.value)
@@ -80,36 +91,81 @@ def compare(
         other = compared(CPU if metric is Metric.WALL else WALL)
     except DataError:
         other = None  # imported results may have one rate only
-    judged = [gate.broken(r, compared(r.rate) if r.rate else main) for r in rules]
+    for rule in rules:
+        gate.check(rule, compared(rule.rate) if rule.rate else main)
     if format is Format.JSON:
         print(formats.to_json(main))
     elif format is Format.MARKDOWN:
-        print(formats.to_markdown(main, other))
+        print(safe(formats.to_markdown(main, other)))
     elif format is Format.MMTESTS:
         both = [c for c in (other, main) if c is not None]
-        print(formats.to_mmtests(sorted(both, key=lambda c: c.metric)))
+        print(safe(formats.to_mmtests(sorted(both, key=lambda c: c.metric))))
     else:
         _print_table(main, other)
         for line in formats.footnotes(main):
             print(safe(line))
-    bad = 0
-    for rule, (lines, mute) in zip(rules, judged, strict=True):
-        for line in mute:
+    sys.stdout.flush()
+    judged = [gate.judge(r, compared(r.rate) if r.rate else main) for r in rules]
+    _conclude(rules, judged, main, partial=partial)
+
+
+def _conclude(
+    rules: "list[Rule]", judged: "list[Judgement]", main: "Comparison", *, partial: bool
+) -> None:
+    """Say what breaks a rule, and what could not be judged; end with an exit code accordingly."""
+    from faultbench.analysis import gate
+    from faultbench.cli._results import say
+    from faultbench.errors import DataError
+
+    idle = []
+    for rule, found in zip(rules, judged, strict=True):
+        if not found.judged:
+            why = Counter(line.rpartition(": ")[2] for line in found.mute)
+            told = ", ".join(f"{count} {reason}" for reason, count in why.items())
+            idle.append(f"{rule.text!r} could judge no case ({told})")
+            continue
+        for line in found.mute:
             say(f"--fail-if {rule.text!r} cannot judge {line}")
-        for line in lines:
+        for line in found.bad:
             say(f"--fail-if {rule.text!r} is broken by {line}")
-        bad += len(lines)
-    if bad:
-        sys.stdout.flush()
+    if any(found.bad for found in judged):
         raise typer.Exit(gate.EXIT_CODE)
+    if idle:
+        raise DataError(f"--fail-if {'; '.join(idle)}: nothing was tested")
+    if len(main.lone) and not partial:
+        raise DataError(f"{_missing(main)}; --partial compares the others only")
+    if main.untested:
+        raise DataError(
+            "every case is a single trial on one side: nothing tells a difference from noise; "
+            "sweep with --repeats 6 or more"
+        )
 
 
-def _compare(loaded: "list[Loaded]", by: By | None, metric: str, pair: str | None) -> "Comparison":
+def _missing(main: "Comparison") -> str:
+    """Return which cases one side lacks, a few of them by name."""
+    import pandas as pd
+
+    from faultbench.analysis.frame import names_of
+
+    names = names_of(pd.concat([main.table[main.keys], main.lone[main.keys]]))[len(main.table) :]
+    shown = []
+    for name, row in zip(names[:MOST_NAMED], main.lone.to_dict("records"), strict=False):
+        side, other = (row["a"], row["b"]) if row["only"] == "a" else (row["b"], row["a"])
+        shown.append(f"{name} (in {side}, not in {other})")
+    more = len(names) - len(shown)
+    return f"{len(names)} case(s) missing on one side: {', '.join(shown)}" + (
+        f" and {more} more" if more else ""
+    )
+
+
+def _compare(
+    loaded: "list[Loaded]", files: list[Path], by: By | None, metric: str, pair: str | None
+) -> "Comparison":
     from faultbench.analysis import compare as comparing
     from faultbench.errors import UsageError
 
     if by is None:
-        return comparing.files(loaded[0].df, loaded[1].df, metric)
+        return comparing.files(loaded[0].df, loaded[1].df, metric, (str(files[0]), str(files[1])))
     sides = None
     if pair:
         a, sep, b = pair.partition(",")

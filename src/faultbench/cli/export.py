@@ -19,13 +19,21 @@ def export(
         typer.Option("-o", "--output", help="Default: stdout.", metavar="OUT", show_default=False),
     ] = None,
 ) -> None:
-    """Export trials as a tidy CSV, or as will-it-scale's CSV for its postprocess.py."""
+    """Export trials as a tidy CSV, or as will-it-scale's CSV for its postprocess.py.
+
+    threads counts workers; counters are their sums, window_ns is their mean. p50_ns to max_ns are
+    of the faults whose latency was taken, one in 64: in a short trial p999_ns is max_ns.
+    """
     from faultbench import records, table, values, wis
+    from faultbench.cli._results import safe, say
+    from faultbench.output import writable
 
     values.choice("format", format, ("csv", "will-it-scale"))
+    if output is not None:
+        writable(output, file)
     results = records.read(file)
     for note in results.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(note)
     if format == "csv":
         _write(output, lambda write: table.to_csv(results.trials, write))
         return
@@ -34,10 +42,10 @@ def export(
         raise UsageError(f"{file}: {len(series)} series, one file each; name the first with -o")
     for number, one in enumerate(series):
         name = output if output is None or number == 0 else wis.sibling(output, one.slug)
-        _text(name, one.csv())
+        _text(name, safe(one.csv()))
         if name is not None:
-            _text(wis.title_of(name), one.title + "\n")
-            print(f"{name}: {one.title}", file=sys.stderr)
+            _text(wis.title_of(name), safe(one.title) + "\n")
+            print(safe(f"{name}: {one.title}"), file=sys.stderr)
 
 
 def _text(output: str | None, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,11 +34,16 @@ def fit(
 ) -> None:
     """Fit throughput over workers: contention (alpha), coherency (beta), and where it peaks.
 
-    JSON: one object for one curve; {"curves": […]} with a `case` each for several.
+    JSON: one object for one curve; {"curves": […]} with a `case` each for several. Exits with 65
+    when no curve has the three numbers of workers that a fit needs, after printing that.
     """
     from faultbench.analysis import usl
+    from faultbench.errors import DataError
+    from faultbench.output import writable_figures
     from faultbench.plots.facets import Context
 
+    if plot is not None:
+        writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
     if _is_csv(file):
@@ -63,6 +69,12 @@ def fit(
         written = drawing.draw([(name, one) for _, name, one in fits], plot, context, unit)
         for path in written:
             say(f"wrote {path}")
+    if all(one.alpha is None for _, _, one in fits):
+        sys.stdout.flush()
+        raise DataError(
+            f"{file}: not identifiable: the law has three parameters, and no curve here has three "
+            "numbers of workers; measure more, e.g. sweep --threads 1,2,4,max"
+        )
 
 
 def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], str, "Usl"]], Any]:

@@ -24,6 +24,10 @@ def import_(
     threads: Annotated[
         str, typer.Option(help="Raw will-it-scale output: tasks of each run, e.g. 1,2,4.")
     ] = "",
+    processes: Annotated[
+        bool,
+        typer.Option("--processes", help="Raw will-it-scale output: of a _processes binary."),
+    ] = False,
     columns: Annotated[
         str, typer.Option(help="PFT lines without a header: gb,thr,cline or gb,rep,thr.")
     ] = "gb,thr,cline",
@@ -32,16 +36,22 @@ def import_(
     ] = "-",
 ) -> None:
     """Turn will-it-scale CSV or raw output, or PFT lines, into a results file."""
-    from faultbench import __version__, importing, records
+    from faultbench import __version__, importing, records, values
     from faultbench.cli._results import say
+    from faultbench.errors import OutputError
 
+    if out.exists():
+        raise OutputError(f"{out}: exists; name another file with -o")
+    values.given("kernel", kernel)
+    values.given("test", test or "-")
     merged = []
     for path in files:
         text = _text(path)
         if format is Source.WIS:
             got = importing.will_it_scale(
-                str(path), text, test=test, tasks=_tasks(threads), kernel=kernel
-            )
+                str(path), text, test=test, tasks=_tasks(threads), kernel=kernel,
+                processes=processes or None,
+            )  # fmt: skip
         else:
             got = importing.pft(str(path), text, test=test, order=columns, kernel=kernel)
         for note in got.notes:

@@ -17,10 +17,11 @@ def info(
 ) -> None:
     """Show the machine, its topology, and what may disturb a measurement here."""
     from faultbench import values
+    from faultbench.disturbance import WORDS
 
     values.choice("format", format, ("text", "json"))
     if cost is not None:
-        _costs(cost, format)
+        _costs(values.given("cost", cost), format)
         return
     raw = collect()
     if format == "json":
@@ -35,12 +36,15 @@ def info(
     for pin, cpus in places.items():
         shown = " ".join(str(cpu) for cpu in cpus[:16]) + (" …" if len(cpus) > 16 else "")
         print(f"  --pin {pin:<8}{shown}")
-    if not found:
+    if found:
+        print("\nwhat may disturb a measurement here, and how to mend it:")
+    else:
         print("\nnothing found that would disturb a measurement")
-        return
-    print("\nwhat may disturb a measurement here, and how to mend it:")
     for one in found:
         print(f"  {'!' if one['serious'] else '-'} {one['what']}\n      {one['mend']}")
+    print("\nwhat a trial's flags say was so while it ran:")
+    for word, meaning in WORDS.items():
+        print(f"  {word:<15}{meaning}")
 
 
 def collect() -> dict[str, Any]:
@@ -64,10 +68,10 @@ def collect() -> dict[str, Any]:
 
 
 def _topology(host: dict[str, Any]) -> str:
-    words = [f"{host['cpus']} CPUs"]
+    words = [f"{host['cpus']} CPU{'' if host['cpus'] == 1 else 's'}"]
     if host["online"] != host["cpu_list"]:
         words[0] += f" ({host['cpu_list']} of {host['online']})"
-    words.append(f"{host['cores']} cores")
+    words.append(f"{host['cores']} core{'' if host['cores'] == 1 else 's'}")
     words.append(f"{host['sockets']} socket{'s' if host['sockets'] > 1 else ''}")
     if "memory_mib" in host:
         words.append(f"{host['memory_mib'] / 1024:.1f} GiB")

@@ -127,11 +127,13 @@ def _fetch() -> None:
 def _writable(output: Path | None) -> None:
     """Refuse before a guest boots, not after."""
     from faultbench.errors import OutputError
+    from faultbench.output import writable
 
-    if output is not None and output.exists():
+    if output is None:
+        return
+    writable(output)
+    if output.exists():
         raise OutputError(f"{output}: exists; name another file with -o")
-    if output is not None and not output.parent.is_dir():
-        raise OutputError(f"{output.parent}: no such folder; make it or choose another -o FILE")
 
 
 def _run(output: Path | None, *, keep: bool, offline: bool) -> None:
@@ -171,13 +173,13 @@ def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool, 
 
 
 def _plot(file: Path | None, output: Path | None) -> None:
-    from faultbench.errors import OutputError
     from faultbench.lab import picture, run
+    from faultbench.output import writable_figures
 
     prefix = output or Path("laboratory")
-    if not prefix.parent.is_dir():
-        raise OutputError(f"{prefix.parent}: no such folder; make it or choose another -o PREFIX")
-    trials = run.read(run.RECORDED if file is None else file)
+    source = run.RECORDED if file is None else file
+    writable_figures(prefix, source)
+    trials = run.read(source)
     _say(f"instructions: the shipped counts of {picture.instructions_of()}")
     for path in picture.draw(trials, picture.load_instructions(), prefix):
         print(path)

@@ -2,37 +2,67 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from faultbench.errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from faultbench.model import Trial
 
-TOP = 5
+TOP, WIDTH = 5, 100
+LEAST_NS, LEAST_MOVES = 0.5, 0.005  # less is printed as 0
 
 
 def show(trials: Sequence[Trial]) -> None:
-    """Print, per case and path, the lines that workers waited for most, at the most workers."""
-    from faultbench.analysis.steps import hottest
+    """Print, per case and path, the lines that workers waited for most, at the most workers.
 
-    paths = dict.fromkeys(t.spec.path.value for t in trials if t.spec.path is not None)
-    tables = [table for path in paths if not (table := hottest(trials, path)).empty]
-    if not tables:
+    Before them what the fault's time went into: lines are a part of it, and with spinning locks
+    the smaller one.
+    """
+    from faultbench.analysis.spent import KEYS, in_order, spent
+    from faultbench.analysis.steps import hottest
+    from faultbench.rules import NEVER_RELEASED, unconfirmed
+
+    table = hottest(trials)
+    if table.empty:
         raise UsageError("--lines: no simulated trial; add --machine virtual")
-    print("\nhottest cache lines, at the most workers of each case (per fault)")
+    whole = spent(trials)
+    print("\nhottest cache lines, at the most workers of each case (ns and journeys per fault)")
+    groups = sorted(table.groupby(list(KEYS), sort=False), key=lambda one: in_order(one[0]))
+    for key, part in groups:
+        machine, kernel, handler, vmas, writers, path, threads = key
+        shared = f", vmas {vmas}" if vmas != "-" else ""
+        beside = f", {writers} writer{'s' if writers != 1 else ''}" if writers else ""
+        print(f"\n{handler} {path} ({kernel} on {machine}), {_workers(threads)}{shared}{beside}")
+        if time := whole.get(key):
+            print("\n".join(textwrap.wrap(time.in_words(), WIDTH, subsequent_indent="  ")))
+        _print(part)
+    if any(trial.spec.writers for trial in trials):
+        print("\n  waiting for a line is that of workers and writers, per fault")
+    if "retry" in set(table["path"]):
+        print(f"\n  {NEVER_RELEASED}")
+    if said := unconfirmed(trial.spec.kernel for trial in trials):
+        print(f"  {said}")
+
+
+def _print(lines: pd.DataFrame) -> None:
+    """Print the lines of a case that anybody waited for, or that moved; the sum of the others."""
+    hot = lines[(lines["wait_ns"] >= LEAST_NS) | (lines["transfers"] >= LEAST_MOVES)]
+    if hot.empty:
+        print("  no line travelled: every access found its line")
+        return
+    named = hot[~hot["rest"]].head(TOP)
     print(f"{'ns waited':>10} {'transfers':>10}  line")
-    for table in tables:
-        keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
-        for key, part in table.groupby(keys, sort=False):
-            machine, kernel, handler, vmas, writers, path, threads = key
-            print(
-                f"{handler} {path} ({kernel} on {machine}), {_workers(threads)}, vmas {vmas}"
-                + (f", {writers} writers" if writers else "")
-            )
-            for _, line in part.head(TOP).iterrows():
-                print(f"{line['wait_ns']:>10.0f} {line['transfers']:>10.2f}  {line['name']}")
+    rows = [(line["wait_ns"], line["transfers"], line["name"]) for _, line in named.iterrows()]
+    others = hot.drop(named.index)
+    if not others.empty:
+        rows.append((others["wait_ns"].sum(), others["transfers"].sum(), "all other lines"))
+    for ns, moves, name in rows:
+        print(f"{ns:>10,.0f} {moves:>10.2f}  {name}")
 
 
 def _workers(count: object) -> str:

@@ -7,7 +7,8 @@ import typer
 
 def machines(
     name: Annotated[
-        str | None, typer.Argument(help="Show one machine's figures with their sources.")
+        str | None,
+        typer.Argument(help="Show one machine's figures with their sources.", metavar="NAME"),
     ] = None,
     format: Annotated[str, typer.Option(help="text or json.", metavar="FORMAT")] = "text",
 ) -> None:
@@ -15,10 +16,18 @@ def machines(
     import json
 
     from faultbench import values
+    from faultbench.errors import UsageError
     from faultbench.machines import description
 
     values.choice("format", format, ("text", "json"))
-    chosen = [description.load(one) for one in ([name] if name else description.names())]
+    try:
+        chosen = (
+            [description.load(one) for one in description.names()]
+            if name is None
+            else [description.load(values.given("NAME", name))]
+        )
+    except UsageError as error:  # nobody typed --machine here
+        raise UsageError(str(error).replace("--machine virtual:", "machines ", 1)) from None
     if format == "json":
         print(json.dumps([_row(d, sources=name is not None) for d in chosen], indent=1))
     elif name:

@@ -35,13 +35,13 @@ def plot(
 ) -> None:
     """Draw ratio, faults/s, counters and latency of a results file as PNG and SVG."""
     from faultbench.cli._results import context_of, laboratory, load, say
-    from faultbench.errors import OutputError
+    from faultbench.output import writable_figures
     from faultbench.plots import surface, sweep_figures
 
+    if out is not None:
+        writable_figures(out, file)
     loaded = load(file)
     prefix = out if out is not None else file.with_suffix("")
-    if not prefix.parent.is_dir():
-        raise OutputError(f"{prefix.parent}: no such folder; make it or choose another -o PREFIX")
     context = context_of(loaded)
     if kind is Kind.SURFACE:
         from faultbench.analysis.frame import checked

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from faultbench.cli._results import safe
+
 if TYPE_CHECKING:
     from faultbench.machines import Machine
     from faultbench.model import Trial, TrialSpec
@@ -25,12 +27,16 @@ def clock(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
 
 
+def count(n: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def describe(spec: TrialSpec) -> str:
     """Return a trial in a few words."""
     what = spec.path.value if spec.path else spec.kernel
-    workers = f"{spec.threads} worker{'s' if spec.threads > 1 else ''}"
-    writers = f" + {spec.writers} writer{'s' if spec.writers > 1 else ''}" if spec.writers else ""
-    return f"{spec.handler_label} {what} {workers}{writers}"
+    writers = f" + {count(spec.writers, 'writer')}" if spec.writers else ""
+    return safe(f"{spec.handler_label} {what} {count(spec.threads, 'worker')}{writers}")
 
 
 class Shown(Protocol):
@@ -76,10 +82,10 @@ class _Lines:
         bad = trial.status.value != "ok"
         if bad or now - self._last >= LINE_EVERY_S or self._left.count == self._n:
             self._last = now
-            status = f" {trial.status}: {trial.message[:100]}" if bad else ""
+            status = f" {trial.status}: {safe(trial.message[:100])}" if bad else ""
+            left = f"{clock(self._left.seconds())} left" if self._left.count < self._n else "done"
             print(
-                f"{self._left.count}/{self._n} {describe(trial.spec)}{status}, "
-                f"{clock(self._left.seconds())} left",
+                f"{self._left.count}/{self._n} {describe(trial.spec)}{status}, {left}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -112,7 +118,7 @@ def display(specs: Sequence[TrialSpec], machine: Machine) -> Iterator[Shown]:
             left.finished(trial)
             if trial.status.value != "ok":
                 bar.console.print(
-                    f"{describe(trial.spec)}: {trial.status}: {trial.message[:200]}",
+                    f"{describe(trial.spec)}: {trial.status}: {safe(trial.message[:200])}",
                     markup=False,
                     highlight=False,
                 )

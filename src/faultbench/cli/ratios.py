@@ -49,7 +49,7 @@ class Ratios:
         self.metric = metric
         self.notes: list[str] = []
         self.title = ""
-        self.floor_pct = math.nan
+        self.floors = ""  # the noise floors of the cases, per load; each verdict is against its own
         self._keys: list[str] = []
         self._way = _way_of(good)
         self._found: dict[tuple[str, ...], Ratio] = {}
@@ -67,7 +67,10 @@ class Ratios:
         others = sorted(set(result.table["b"]))
         a = result.table["a"].iloc[0]
         self.title = f"{others[0] if len(others) == 1 else self._way}/{a}"
-        self.floor_pct = float(result.table["noise_floor_pct"].median())
+        floors = result.table["noise_floor_pct"].dropna()
+        low, high = (f"{limit:.1f}" for limit in (floors.min(), floors.max()))
+        if not floors.empty:
+            self.floors = f"{high} %" if low == high else f"{low} to {high} %"
         for _, row in result.table.iterrows():
             key = (*(str(row[k]) for k in self._keys), str(row["b"]))
             low, high = (1 + row[f"ci_{end}_pct"] / 100 for end in ("low", "high"))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from faultbench.cli._results import Loaded
     from faultbench.report.facts import Facts
 
-MOST_PANELS = 8
+MOST_PANELS = 8  # of each machine
 
 
 class Format(StrEnum):
@@ -32,9 +32,12 @@ def report(
 ) -> None:
     """Write one self-contained page: the answer, how sure it is, where it comes from."""
     from faultbench.cli._results import load, models_of, safe, say
-    from faultbench.output import replacing
+    from faultbench.output import replacing, writable
     from faultbench.report import facts, markdown, page
 
+    target = None if out is None and format is Format.MARKDOWN else out or file.with_suffix(".html")
+    if out is not None:
+        writable(out, file)  # before the figures are drawn
     loaded = load(file)
     header = loaded.results.header
     said = facts.gather(
@@ -47,13 +50,14 @@ def report(
     )
     if format is Format.MARKDOWN:
         text = markdown.render(said)
-        if out is None:
+        if target is None:
             print(safe(text), end="")
             return
     else:
         with tempfile.TemporaryDirectory(prefix="faultbench-") as folder:
             text = page.render(said, _figures(file, loaded, said, Path(folder)), _left_out(loaded))
-    target = out if out is not None else file.with_suffix(".html")
+    assert target is not None
+    writable(target, file)
     with replacing(target) as stream:
         stream.write(text)
     say(f"wrote {target}")
@@ -87,14 +91,15 @@ def _figures(file: Path, loaded: "Loaded", said: "Facts", folder: Path) -> list[
 
 def _left_out(loaded: "Loaded") -> str:
     """Return what the figures of a page leave out, in words; empty where they show all."""
-    from faultbench.plots.facets import facets, line_column, spread
+    from faultbench.plots.facets import chosen, facets, line_column, spread
 
     if loaded.results.header.source == "lab":
         return ""
-    count = sum(1 for _ in facets(spread(loaded.df), line_column(loaded.df)))
-    if count <= MOST_PANELS:
+    panels = list(facets(spread(loaded.df), line_column(loaded.df)))
+    shown = len(chosen(panels, MOST_PANELS))
+    if shown == len(panels):
         return ""
     return (
-        f"The figures show the first {MOST_PANELS} of {count} panels; the tables have every case, "
-        "and faultbench plot draws all panels."
+        f"The figures show {shown} of {len(panels)} panels, the first of each machine; the tables "
+        "have every case, and faultbench plot draws all panels."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faultbench import __version__, config, costs, host, plan, records, values
-from faultbench.cli import exit_code, progress
+from faultbench import __version__, config, costs, host, records, values
+from faultbench.cli import exit_code, progress, resume
+from faultbench.cli._results import safe
+from faultbench.cli.parts import Part, ids, parts_of
 from faultbench.errors import FaultbenchError, OutputError, ResourceError, UsageError
-from faultbench.machines import Machine, get_machine
 from faultbench.model import Status, Trial
+from faultbench.output import writable
 from faultbench.runner import Runner
 from faultbench.topology import Topology, read_topology
 
@@ -33,109 +35,65 @@ class Run:
     trace: str | None = None
 
 
-# What the default sweep adds on a machine with few CPUs: scaling, simulated.
-SMALL_CPUS = 8
-PANEL = {
-    "machine": "virtual",
-    "threads": "1,2,4,8,16,32,64",
-    "vmas": "private",
-    "writers": "0",
-    "faults": "100",
-    "warmup": "20",  # once through the slice
-}
-
-
-@dataclass(frozen=True)
-class Part:
-    """The trials of a sweep that run on one machine."""
-
-    spelled: str  # the machine as the user named it
-    machine: Machine
-    cost: costs.CostProfile
-    plan: plan.Plan
-
-
 def say(text: str) -> None:
     """Tell the user something that is not data."""
-    print(text, file=sys.stderr, flush=True)
+    print(safe(text), file=sys.stderr, flush=True)
 
 
 def run(given: Mapping[str, str], how: Run) -> None:
     """Run a sweep; the table goes to stdout, everything else to stderr."""
+    for name, text in (("config", how.config), ("-o", how.output), ("trace", how.trace)):
+        if text is not None:  # an unset variable of a shell must not start another sweep
+            values.given(name, text)
     if how.config is not None:
         given = {**config.read_config(how.config), **given}
     if how.resume and how.output is None:
         raise UsageError("--resume: name the file to go on with: -o FILE --resume")
     if how.retry_failed and not how.resume:
         raise UsageError("--retry-failed: goes with --resume")
-    if how.resume and not given and not how.config:
-        assert how.output is not None
-        given = _stored(how.output)
-    options = config.parse(given)
     topology = read_topology()
+    if how.resume:
+        assert how.output is not None
+        given = resume.options(how.output, given, topology)
+    options = config.parse(given)
     parts = parts_of(options, topology)
+    if how.lines and not any(part.machine.simulated for part in parts):
+        raise UsageError("--lines: the lines are those of --machine virtual")
     if how.trace is not None:
         if not parts[0].machine.simulated:
             raise UsageError("--trace: the time line is that of --machine virtual")
         if Path(how.trace).exists():
             raise OutputError(f"--trace {how.trace}: exists; name another file")
+        writable(how.trace, option="--trace")
     if how.dry_run:
         _dry_run(parts, topology, how)
     else:
         _measure(parts, options, topology, how)
 
 
-def parts_of(options: config.Options, topology: Topology) -> list[Part]:
-    """Return what a sweep runs, one machine after the other.
-
-    The default sweep on a small machine ends with what a larger one would show, simulated.
-    """
-    wanted = [options]
-    simulator = importlib.util.find_spec("faultbench._virtual")
-    if options.is_default and topology.usable <= SMALL_CPUS and simulator is not None:
-        wanted.append(config.parse(PANEL))
-    parts = []
-    for each in wanted:
-        machine, cost = get_machine(each.machine), costs.load(each.cost)
-        made = plan.build(each, machine, topology, cost)
-        parts.append(Part(each.machine, machine, cost, made))
-    return parts
-
-
-def _stored(path: str) -> dict[str, str]:
-    options = records.read(path).header.plan.get("options", {})
-    if not isinstance(options, dict) or not all(isinstance(v, str) for v in options.values()):
-        raise UsageError(f"{path}: holds no options; give those of its sweep")
-    return options
-
-
 def _dry_run(parts: list[Part], topology: Topology, how: Run) -> None:
     done: set[str] = set()
     if how.resume and how.output is not None:
-        done = _finished(records.read(how.output), how)
+        results = records.read(how.output)
+        resume.check(results, {}, ids(parts))
+        done = resume.finished(results, retry_failed=how.retry_failed)
     for part in parts:
         left = part.plan.without(done)
         for spec in left.specs:
             knobs = f" {spec.knobs}" if spec.knobs else ""
-            print(
+            line = (
                 f"{spec.trial_id} {spec.machine} {spec.kernel} {spec.path or '-'}{knobs} "
                 f"{spec.handler_label} {spec.order} {spec.access} workers={spec.threads} "
                 f"vmas={spec.vmas_label} files={spec.files_label} mms={spec.mms_label} "
                 f"writers={spec.writers} repeat={spec.repeat}"
             )
+            print(safe(line))
         for note in left.notes:
             say(f"note: {note}")
         side = topology.usable if part.machine.simulated else 1
         seconds = left.seconds(part.machine, side)
-        say(f"{len(left.specs)} trials on {part.machine.name}, about {progress.clock(seconds)}")
-
-
-def _finished(results: records.Results, how: Run) -> set[str]:
-    return {
-        trial.trial_id
-        for trial in results.trials
-        if trial.status is Status.OK or not how.retry_failed
-    }
+        trials = progress.count(len(left.specs), "trial")
+        say(f"{trials} on {part.machine.name}, about {progress.clock(seconds)}")
 
 
 def _measure(parts: list[Part], options: config.Options, topology: Topology, how: Run) -> None:
@@ -146,14 +104,13 @@ def _measure(parts: list[Part], options: config.Options, topology: Topology, how
     if how.resume:
         writer, results = records.Writer.resume(output)
         try:
-            _check_same(results, identity)
+            resume.check(results, identity, ids(parts))
         except BaseException:
             writer.close()
             raise
         for note in results.notes:
             say(f"note: {note}")
-        planned = {spec.trial_id for part in parts for spec in part.plan.specs}
-        done = _finished(results, how) & planned
+        done = resume.finished(results, retry_failed=how.retry_failed) & ids(parts)
         trials = [trial for trial in results.trials if trial.trial_id in done]
     else:
         writer = records.Writer.create(output, _header(parts, options, identity))
@@ -164,12 +121,15 @@ def _measure(parts: list[Part], options: config.Options, topology: Topology, how
             for part in parts:
                 _run_part(part, done, topology, how, (writer, trials))
     except KeyboardInterrupt as error:
-        say(f"\ninterrupted: {len(trials)} finished trials are kept")
-        say(f"go on with: faultbench sweep -o {output} --resume")
+        say(f"\ninterrupted: {progress.count(len(trials), 'finished trial')} kept")
+        say(f"go on with: faultbench sweep -o {shlex.quote(output)} --resume")
         sys.exit(exit_code(error))
     except FaultbenchError as error:
         if not isinstance(error, OutputError) and trials:
-            raise type(error)(f"{error}\n{len(trials)} trials are kept in {output}") from None
+            kept = f"{progress.count(len(trials), 'trial')} kept in {output}"
+            raise type(error)(f"{error}\n{kept}") from None
+        if not trials and not how.resume:
+            Path(output).unlink(missing_ok=True)  # it holds nothing
         raise
     _show(trials, parts[0].cost, output, how, topology)
 
@@ -196,8 +156,8 @@ def _run_part(
     runner = Runner(part.machine, part.spelled, topology, part.cost)
     seconds = part.plan.without(done).seconds(part.machine, runner.side_by_side)
     say(
-        f"{len(specs)} trials on {part.machine.name}, about {progress.clock(seconds)}; "
-        f"results: {writer.path}"
+        f"{progress.count(len(specs), 'trial')} on {part.machine.name}, "
+        f"about {progress.clock(seconds)}; results: {writer.path}"
     )
     with progress.display(specs, part.machine) as shown:
 
@@ -229,20 +189,6 @@ def _trace(trial: Trial, log: list[Any], how: Run) -> None:
     say(f"time line of {progress.describe(trial.spec)}: {how.trace}, for ui.perfetto.dev")
 
 
-def _check_same(results: records.Results, identity: dict[str, Any]) -> None:
-    before = results.header.host
-    if not identity or not before:
-        return
-    if differing := host.like(before, identity):
-        key = differing[0]
-        raise UsageError(
-            f"{results.path}: measured on another host ({key} was {before.get(key)}, "
-            f"here {identity.get(key)}); begin a new file with -o"
-        )
-    if results.header.faultbench != __version__:
-        say(f"note: begun by faultbench {results.header.faultbench}, this is {__version__}")
-
-
 def _show(
     trials: list[Trial], cost: costs.CostProfile, output: str, how: Run, topology: Topology
 ) -> None:
@@ -261,10 +207,11 @@ def _show(
     if bad:
         first = bad[0]
         say(
-            f"{len(bad)} of {len(trials)} trials did not end ok; the first: {first.trial_id} "
+            f"{len(bad)} of {progress.count(len(trials), 'trial')} did not end ok; the first: "
+            f"{first.trial_id} "
             f"{first.status}: {values.show(first.message)}"
         )
-        say(f"run them again: faultbench sweep -o {output} --resume --retry-failed")
+        say(f"run them again: faultbench sweep -o {shlex.quote(output)} --resume --retry-failed")
         sys.exit(1)
 
 
@@ -283,7 +230,8 @@ def _plot(trials: list[Trial], output: Path, topology: Topology) -> None:
         context = context_of_trials(kept, len(topology.cpus))
         made = scalability.draw(kept, output.with_suffix(""), context)
         say("plot: " + " ".join(str(path) for path in made if path.suffix == ".png"))
-        say(f"where the faults went, latency, what it cost: faultbench plot {output}")
-        say(f"one page to send: faultbench report {output}")
+        name = shlex.quote(str(output))
+        say(f"where the faults went, latency, what it cost: faultbench plot {name}")
+        say(f"one page to send: faultbench report {name}")
     except Exception as error:
         say(f"no plot: {type(error).__name__}: {error}; the results are whole in {output}")

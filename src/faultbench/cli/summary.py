@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from faultbench import rules, table
 from faultbench.cli.ratios import METRICS, Ratios
+from faultbench.machines.virtual import HANDOFFS_NS, TRANSIENT, WRITER_OPS
 from faultbench.model import Handler, Status, Trial
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ AXES = {
 }
 WAYS = ("kernel", "path", "set")
 WIDE = 110
+MARK = "†"  # a row with transient trials
 
 
 @dataclass
@@ -83,13 +85,14 @@ def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]
     good = df[df["status"] == "ok"]
     lines: list[Text] = []
     if good.empty:
-        return [Text(""), Text("no trial ended ok: there is no rate to show")]
+        return [Text("no trial ended ok: there is no rate to show")]
     said: set[str] = set()
     for machine, on_machine in good.groupby("machine", sort=False):
         simulated = str(machine).startswith("virtual")  # its CPUs do nothing else
         metrics = list(METRICS) if width >= WIDE and not simulated else list(METRICS)[:1]
         every = df[df["machine"] == machine]
-        lines += [Text(""), Text(_title(str(machine), every), style="bold")]
+        lines += [Text("")] if lines else []
+        lines.append(Text(_title(str(machine), every), style="bold"))
         ratios = [Ratios(on_machine, metric) for metric in metrics]
         for handler in sorted(dict.fromkeys(on_machine["handler"]), key=_place):
             part = on_machine[on_machine["handler"] == handler]
@@ -117,7 +120,13 @@ def _title(machine: str, df: pd.DataFrame) -> str:
     count = df.groupby("case_id").size()
     cases = f"{len(count)} case{'s' if len(count) > 1 else ''}"
     each = int(count.max())
-    return f"{what}machine {machine}: {cases}, {each} trial{'s' if each > 1 else ''} each"
+    work = f", {df['faults_asked'].iloc[0]} faults per worker" if _by_count(df) else ""
+    return f"{what}machine {machine}: {cases}, {each} trial{'s' if each > 1 else ''} each{work}"
+
+
+def _by_count(df: pd.DataFrame) -> bool:
+    """Whether all trials end after the same number of faults."""
+    return bool(df["faults_asked"].nunique() == 1 and df["faults_asked"].iloc[0] > 0)
 
 
 def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
@@ -169,6 +178,8 @@ def _section(
     styles = []
     for row, first in _rows(part, axes):
         cells, style = _cells(row, first, ratios)
+        if row["transient"] and ways:
+            cells[ways[-1]] += f" {MARK}"
         styles.append(style)
         for name, column in columns.items():
             column.cells.append(cells.get(name, ""))
@@ -199,9 +210,8 @@ def _rows(part: pd.DataFrame, axes: list[str]) -> list[tuple[dict[str, Any], boo
     for _, trials in part.groupby("case_id", sort=False):
         row: dict[str, Any] = {str(k): v for k, v in trials.iloc[0].items()}
         row.update(trials[figures].median())
-        row["oversubscribed"] = (
-            trials["flags"].str.split().map(lambda f: "oversubscribed" in f).any()
-        )
+        flags = {word for text in trials["flags"] for word in text.split()}
+        row |= {word: word in flags for word in ("oversubscribed", "transient")}
         rows.append(row)
     names = ["mmap-lock", "abort", "retry", "direct"]
 
@@ -251,18 +261,23 @@ def _legend(
 ) -> list[str]:
     said = ["/k: per 1000 faults"]
     if any(ratios):
-        known = [r for r in ratios if r and math.isfinite(r.floor_pct)]
-        floors = ", ".join(f"{METRICS[r.metric]} {r.floor_pct:.1f} %" for r in known)
+        floors = ", ".join(f"{METRICS[r.metric]} {r.floors}" for r in ratios if r and r.floors)
         said[0] += "; ratio: median of paired blocks [95 % interval], * where it is real"
         if str(good["machine"].iloc[0]).startswith("virtual"):
             said.append(
                 "simulated: no absolute rates, no sign below 10 %, no SMT, bandwidth or frequency"
             )
         elif floors:
-            said.append(f"noise of this machine in this sweep (A/A): {floors}")
+            said.append(f"noise of this machine in this sweep (A/A), by load: {floors}")
     flags = Counter(word for text in df["flags"] for word in text.split())
     if hollow := flags.pop("oversubscribed", 0):
         said.append(f"○ more workers and writers than CPUs ({hollow} trials): no verdict")
+    if short := flags.pop(TRANSIENT, 0):
+        said.append(
+            f"{MARK} transient ({short} trials): fewer than {WRITER_OPS} writer operations, or a "
+            f"window under {HANDOFFS_NS // 10**6} ms, five hand-off time-outs of mmap_lock: too "
+            "short to show what writers do in the long run; take a longer --duration"
+        )
     if "retry" in set(good["path"]) and good["path"].nunique() > 1:
         upgrade = "what an upgrade from 6.5 to 6.6 changes is --kernel v6.5,v6.6"
         said.append(f"{rules.NEVER_RELEASED}; {upgrade}")

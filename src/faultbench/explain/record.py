@@ -8,39 +8,22 @@ both took the same steps.
 from __future__ import annotations
 
 import importlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from faultbench.enums import Access
 from faultbench.errors import DataError
+from faultbench.explain.steps import ASLEEP, Step, steps_of
 from faultbench.machines import Job, request
 from faultbench.machines.virtual import VirtualMachine
 from faultbench.model import TrialSpec
 
 ENTRY = "exc_page_fault"
-ARRIVE, STEP, SLEEP, WAKE = "arrive", "step", "park", "wake"
-ACCESSES = frozenset(("load", "store", "rmw", "prefetchw"))
-
-
-@dataclass
-class Step:
-    """One step of one task. Times in ps from the start of the record."""
-
-    name: str  # the kernel function
-    begin: int
-    end: int = 0
-    held: tuple[str, ...] = ()  # locks while it lasts; shared ones end in ":r"
-    lines: Counter[str] = field(default_factory=Counter)  # name → journeys
-    accesses: int = 0
-    waited: int = 0  # for lines
-    slept: int = 0
-
-    @property
-    def ns(self) -> float:
-        """How long it took."""
-        return (self.end - self.begin) / 1000
+WP = frozenset(("wp_huge_pmd", "wp_huge_pud", "do_wp_page"))  # of a write to what a read installed
+# These say that they let go of their lock and then which function they are in.
+RELEASES = {"dax_unlock_entry": "dax_entry", "jbd2_journal_stop": "jbd2_handle"}
 
 
 @dataclass
@@ -81,43 +64,57 @@ def explain(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -
     the time line shows what a writer does to a fault. Raises `DataError` if the record has none.
     """
     log = _log(machine, spec, cost)
+    figures = machine.figures()
     locks = locks_by_step(spec, cost)
-    faults = [fault for fault in _faults(_steps(log, 0)) if fault.names in locks.sequences]
+    own = steps_of(log, 0, figures, cost)
+    faults = [fault for fault in _faults(own) if fault.names in locks]
     if not faults:
         raise DataError("the record holds no whole fault: give more --faults")
     faults = faults[len(faults) // 3 :]  # caches and tables are warm by then
+    if spec.access is Access.WP:  # half of them are the reads before
+        faults = [fault for fault in faults if WP.intersection(fault.names)] or faults
     writer = None
     if spec.writers:
-        other = _steps(log, spec.threads)
+        other = steps_of(log, spec.threads, figures, cost)
         fault = max(faults, key=lambda f: _meeting(f, other))
         inside = [s for s in other if s.end > fault.begin and s.begin < fault.end]
         writer = Fault(inside) if inside else None
     else:
         fault = sorted(faults, key=lambda f: f.end - f.begin)[len(faults) // 2]
-    for step, held in zip(fault.steps, locks.sequences_held(fault.names), strict=True):
-        step.held = held
+    for step, (held, taken, dropped) in zip(fault.steps, locks.of(fault.names), strict=True):
+        step.held, step.taken, step.dropped = tuple(held), tuple(taken), tuple(dropped)
     return Recorded(spec, fault, writer)
 
 
-def _meeting(fault: Fault, other: Iterable[Step]) -> tuple[int, int]:
-    slept = sum(step.slept for step in fault.steps)
+def _meeting(fault: Fault, other: Iterable[Step]) -> tuple[float, int]:
+    slept = sum(step.idle(ASLEEP) for step in fault.steps)
     met = sum(1 for s in other if s.end > fault.begin and s.begin < fault.end)
-    return (slept + fault.end - fault.begin if met else 0, met)
+    return (1000 * slept + fault.end - fault.begin if met else 0, met)
+
+
+@dataclass
+class Held:
+    """Locks of one step: held while it lasts (shared ones end in ":r"), taken, given back."""
+
+    held: list[str]
+    taken: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return iter((self.held, self.taken, self.dropped))
 
 
 @dataclass
 class Locks:
-    """Sequences of steps the checked build saw, and the locks held at each."""
+    """Sequences of steps the checked build saw, and the locks of each step."""
 
-    seen: list[tuple[list[str], list[tuple[str, ...]]]]
+    seen: list[tuple[list[str], list[Held]]]
 
-    @property
-    def sequences(self) -> list[list[str]]:
-        """The sequences of steps."""
-        return [names for names, _ in self.seen]
+    def __contains__(self, names: list[str]) -> bool:
+        return any(seen == names for seen, _ in self.seen)
 
-    def sequences_held(self, names: list[str]) -> list[tuple[str, ...]]:
-        """Return what is held at each step of that sequence."""
+    def of(self, names: list[str]) -> list[Held]:
+        """Return the locks at each step of that sequence."""
         return next(held for seen, held in self.seen if seen == names)
 
 
@@ -127,28 +124,38 @@ def locks_by_step(spec: TrialSpec, cost: Mapping[str, int]) -> Locks:
     alone = replace(spec, threads=1, vmas=1, files=min(spec.files, 1), mms=1, writers=0,
                     duration_ns=0, faults=120, warmup_faults=1)  # fmt: skip
     raw = request(Job(alone, cost=cost), engine.CONSTANTS) | {"trace": 1 << 16}
-    seen: list[tuple[list[str], list[tuple[str, ...]]]] = []
+    seen: list[tuple[list[str], list[Held]]] = []
     names: list[str] = []
-    held: list[tuple[str, ...]] = []
+    steps: list[Held] = []
     now: list[str] = []
     for kind, what, _ in [*engine.run_trial(raw)["trace"], ("step", ENTRY, "")]:
         if kind == "step":
             if what == ENTRY:
                 if names and names[0] == ENTRY and names not in [n for n, _ in seen]:
-                    seen.append((names, held))
-                names, held = [], []
+                    seen.append((names, steps))
+                names, steps = [], []
             names.append(what)
-            held.append(tuple(now))
-        elif kind == "lock":
-            now.append(what)
-        elif kind == "lock_shared":
-            now.append(f"{what}:r")
+            own = []
+            if steps and [_class(one) for one in steps[-1].dropped[-1:]] == [RELEASES.get(what)]:
+                own = [steps[-1].dropped.pop()]
+            steps.append(Held([*now, *own], dropped=own))
+        elif kind in ("lock", "lock_shared"):
+            lock = what if kind == "lock" else f"{what}:r"
+            now.append(lock)
+            if steps:  # a step is shown with what it takes, and with what it will drop
+                steps[-1].taken.append(lock)
+                if lock not in steps[-1].held:
+                    steps[-1].held.append(lock)
         elif kind == "unlock":
-            now.remove(next(one for one in reversed(now) if one.partition(":")[0] == what))
-        # Held from within this step on: show a step with what it takes, and without what it drops.
-        if kind in ("lock", "lock_shared") and held:
-            held[-1] = tuple(dict.fromkeys([*held[-1], now[-1]]))
+            lock = next(one for one in reversed(now) if _class(one) == what)
+            now.remove(lock)
+            if steps:
+                steps[-1].dropped.append(lock)
     return Locks(seen)
+
+
+def _class(lock: str) -> str:
+    return lock.partition(":")[0]
 
 
 def _log(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -> list[list[Any]]:
@@ -157,29 +164,6 @@ def _log(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -> l
         raise DataError(f"the recorded trial broke an invariant: {result['invariant']}")
     log: list[list[Any]] = result["log"]
     return log
-
-
-def _steps(log: Iterable[list[Any]], task: int) -> list[Step]:
-    """Return the steps of one task, the last one without its end left out."""
-    engine: Any = importlib.import_module("faultbench._virtual")
-    steps: list[Step] = []
-    for ps, who, kind, what, name, waited in log:
-        if who != task:
-            continue
-        if kind == STEP:
-            if steps:
-                steps[-1].end = ps
-            steps.append(Step(engine.STEP_NAMES[what], ps))
-        elif steps:
-            step = steps[-1]
-            if kind == ARRIVE:
-                step.lines[name] += 1
-            elif kind in ACCESSES:
-                step.accesses += 1
-                step.waited += waited
-            elif kind == WAKE:
-                step.slept += waited
-    return steps[:-1]
 
 
 def _faults(steps: list[Step]) -> list[Fault]:

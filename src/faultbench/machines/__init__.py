@@ -108,7 +108,9 @@ _MODULES = {
 
 def get_machine(name: str) -> Machine:
     """Return the machine that ``--machine NAME`` means: threads, virtual[:NAME|FILE], kernel."""
-    kind, _, argument = name.partition(":")
+    kind, colon, argument = name.partition(":")
+    if colon and not argument:
+        raise UsageError(f"--machine {name}: no name or file after the colon (an unset variable?)")
     if kind not in _MODULES:
         raise UsageError(
             f"--machine {name}: unknown; there are threads, virtual[:NAME|FILE], kernel"

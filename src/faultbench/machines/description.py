@@ -40,6 +40,7 @@ COUNTS = ("sockets", "cores", "cpus")
 TOPOLOGY = ("cpus_per_core", "cpus_per_l3", "cpus_per_socket")
 MAX_CPUS = 1024
 MAX_NS = 1_000_000.0
+LEAST_PAUSE = 0.1  # ns
 MAX_BYTES = 1 << 16
 # Ours, not the machine's: tasks start within a microsecond and busy work varies by 2 %, so that
 # CPUs that do the same do not march in step.
@@ -131,11 +132,17 @@ def load(name: str) -> Description:
         file = Path(name)
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"--machine virtual:{name}: larger than 64 KiB")
-        return parse(file.read_text(encoding="utf-8"), name)
+        made = parse(file.read_text(encoding="utf-8"), name)
     except OSError as error:
         raise UsageError(f"--machine virtual:{name}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"--machine virtual:{name}: not a text file") from None
+    if made.name in names() and made != load(made.name):
+        raise UsageError(
+            f"machine file {name}: {made.name} is a machine that ships with other figures; "
+            "give yours a name of its own"
+        )
+    return made
 
 
 def parse(text: str, where: str) -> Description:
@@ -165,6 +172,8 @@ def parse(text: str, where: str) -> Description:
             check.fail(f"ns.{name}.ns wants a number")
         if not 0 <= value <= MAX_NS:
             check.fail(f"ns.{name}.ns = {value} is not between 0 and {MAX_NS:g}")
+        if name == "pause" and value < LEAST_PAUSE:
+            check.fail(f"ns.pause.ns = {value} is below {LEAST_PAUSE}: spinning takes time")
         ns[name] = float(value)
     if isinstance(raw["rules"], dict):
         raw["rules"] = {**LEFT_OUT, **raw["rules"]}

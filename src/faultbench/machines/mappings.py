@@ -117,8 +117,8 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
         raise UsageError(
             f"{label}: {path} {NO_HUGE_FAULT}; take --mapping memfd, which is the same"
         )
-    if mapping.kind == "device":
-        _check_mmap(label, path)
+    if mapping.kind == "device" and not _has_mmap(path):
+        raise UsageError(f"{label}: {NO_MMAP}")
     if mapping.kind == "file" and not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{label}: {path} is not a regular file; device: maps devices")
     if mapping.kind == "dax":
@@ -137,19 +137,14 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
         )
 
 
-def _check_mmap(label: str, path: str) -> None:
-    """Refuse what has no ->mmap before a results file is made; nothing is faulted."""
+def _has_mmap(path: str) -> bool:
+    """Whether a device can be mapped at all; nothing of it is touched."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise ResourceError(f"{label}: {path}: {(error.strerror or '').lower()}") from None
-    try:
-        mmap.mmap(fd, Order.PMD.bytes).close()
-    except OSError as error:
-        if error.errno == errno.ENODEV:
-            raise ResourceError(f"{label}: {os.strerror(errno.ENODEV)}; {NO_MMAP}") from None
-    finally:
-        os.close(fd)
+        with open(path, "r+b", buffering=0) as stream:  # noqa: PTH123
+            mmap.mmap(stream.fileno(), mmap.PAGESIZE).close()
+    except (OSError, ValueError) as error:  # others: it may want another size or address
+        return getattr(error, "errno", None) != errno.ENODEV
+    return True
 
 
 def is_device_dax(status: os.stat_result) -> bool:

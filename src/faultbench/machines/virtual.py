@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from faultbench.enums import Handler, Path
-from faultbench.errors import ResourceError, UsageError
+from faultbench.errors import UsageError
 from faultbench.machines import Job, request
 from faultbench.machines.description import Description, load
 from faultbench.model import Trial, TrialSpec
@@ -104,10 +104,7 @@ class VirtualMachine:
         raw["machine"] = self.figures()
         raw["lines"] = TOP_LINES if job.options.get("lines", True) else 0
         raw["log"] = LOG_MAX if job.options.get("trace") else 0
-        try:
-            result: dict[str, Any] = engine.run_trial(raw)
-        except OSError as error:
-            raise ResourceError(f"{self.name}: {error}") from None
+        result: dict[str, Any] = engine.run_trial(raw)
         if is_transient(spec, result):
             result["flags"].append(TRANSIENT)
         return result

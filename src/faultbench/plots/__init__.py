@@ -41,7 +41,6 @@ def sweep_figures(
     from faultbench.analysis.ledger import on_threads  # noqa: PLC0415
     from faultbench.plots import counters, latency, lines, scalability  # noqa: PLC0415
     from faultbench.plots import ledger as ledgers  # noqa: PLC0415
-    from faultbench.plots import surface as surfaces  # noqa: PLC0415
     from faultbench.plots.facets import Context, line_column  # noqa: PLC0415
 
     context = context or Context()
@@ -57,10 +56,12 @@ def sweep_figures(
         lambda: scalability.draw(kept, out_prefix, context, metric),
         lambda: counters.draw(counted, out_prefix, context),
     ]
-    if trials:
-        figures.append(lambda: latency.draw(by_outcome(trials, kept), out_prefix, context))
     kept_ids = set(kept["trial_id"])
     mine = [t for t in trials if t.trial_id in kept_ids]
+    if mine:
+        shown = set(latency.shown(kept)["trial_id"])  # merging all histograms takes a while
+        sampled = [t for t in mine if t.trial_id in shown]
+        figures.append(lambda: latency.draw(by_outcome(sampled, kept), out_prefix, context))
 
     def ledger() -> list[Path]:
         entries = context.ledgers
@@ -68,9 +69,11 @@ def sweep_figures(
             entries = [*on_threads(kept), *steps.ledgers(mine, kept)]
         return ledgers.draw(entries, out_prefix, context) if entries else []
 
-    figures += [ledger, lambda: lines.draw(steps.hottest(mine), out_prefix, context)]
+    figures += [ledger, lambda: lines.draw(mine, out_prefix, context)]
     grid = kept.groupby("machine")[["threads", "writers"]].nunique()
     if (grid >= 3).all(axis=1).any():
+        from faultbench.plots import surface as surfaces  # noqa: PLC0415
+
         figures.append(lambda: surfaces.draw(kept, out_prefix, context, metric))
     return [path for written in _drawn(figures, processes) for path in written]
 

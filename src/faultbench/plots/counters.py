@@ -1,7 +1,8 @@
 """Where the faults went: VMA-lock events, mmap_lock reads and parks per fault."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,19 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from faultbench.analysis.frame import label
 from faultbench.plots import style
+from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
     Context,
     Facet,
+    chosen,
     facets,
     line_column,
     line_names,
+    line_paths,
     spread,
     stem,
     subject,
 )
-from faultbench.plots.scalability import provenance, titled
 
 BARS_PER_PAGE = 40
 
@@ -31,37 +34,38 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
     if df["vma_lock_success"].isna().all() and df["mmap_lock_reads"].isna().all():
         return []  # imported results, or a kernel that does not count
     column = line_column(df)
-    names = line_names(df, column)
-    panels = list(facets(spread(df), column))[: context.most_panels]
+    looks = style.looks(line_names(df, column), line_paths(df, column))
+    panels = chosen(list(facets(spread(df), column)), context.most_panels)
     bars: list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]] = []
     for facet in panels:
-        counts = sorted({int(n) for n in facet.rows["threads"]})
-        ends = sorted({counts[0], counts[-1]})
-        bars.append((facet, [b for n in ends for b in _bars(facet.rows, column, names, n)]))
+        bars.append((facet, _bars(facet.rows, column, list(looks))))
     pages: list[list[int]] = [[]]
     for i, (_, mine) in enumerate(bars):
         if pages[-1] and sum(len(bars[j][1]) for j in pages[-1]) + len(mine) > BARS_PER_PAGE:
             pages.append([])
         pages[-1].append(i)
     written = []
-    for page, chosen in enumerate(pages):
+    for page, numbers in enumerate(pages):
         target = stem(prefix, "counters", page)
-        written += _page([bars[i] for i in chosen], target, context, subject(df))
+        written += _page([bars[i] for i in numbers], target, context, subject(df), looks)
     return written
 
 
 def _bars(
-    rows: pd.DataFrame, column: str, names: Sequence[str], threads: int
+    rows: pd.DataFrame, column: str, names: Sequence[str]
 ) -> "list[tuple[str, int, pd.Series[float]]]":
-    """Return (line, workers, events per fault) of every line at ``threads`` workers."""
-    found = []
-    for name in names:
-        mine = rows[(rows[column].astype(str) == name) & (rows["threads"].astype(int) == threads)]
-        counters = [c for c, *_ in style.EVENTS] + ["mmap_lock_reads", "parks"]
-        total = mine[[*counters, "faults"]].astype(float).sum()
-        if total["faults"] > 0:
-            found.append((name, threads, total / total["faults"]))
-    return found
+    """Return (line, workers, events per fault) at the fewest and the most workers.
+
+    Medians of the repeats, as in every table.
+    """
+    counters = [*(c for c, *_ in style.EVENTS), "mmap_lock_reads", "parks"]
+    threads = rows["threads"].astype(int)
+    faults = rows["faults"].astype(float)
+    ends = sorted({int(threads.min()), int(threads.max())})
+    per = rows[counters].astype(float).div(faults.where(faults > 0), axis=0)
+    found = per[faults > 0].groupby([threads, rows[column].astype(str)]).median()
+    by: dict[Any, pd.Series[float]] = dict(found.iterrows())
+    return [(name, n, by[n, name]) for n in ends for name in names if (n, name) in by]
 
 
 def _page(
@@ -69,6 +73,7 @@ def _page(
     target: Path,
     context: Context,
     about: str,
+    looks: Mapping[str, style.Line],
 ) -> list[Path]:
     with style.styled():
         size = sum(len(mine) + 1.4 for _, mine in bars)
@@ -90,8 +95,8 @@ def _page(
             for name, threads, events in mine:
                 at += 1
                 ticks.append(at)
-                words.append(f"{name}, {label('threads', threads)}")
-                _bar(axes, at, name, events)
+                words.append(("" if name == "-" else f"{name}, ") + label("threads", threads))
+                _bar(axes, at, looks[name], events)
             at += 1.25
             if facet.virtual:
                 for ax in axes:
@@ -102,7 +107,7 @@ def _page(
             for _, word, c, h in style.EVENTS
         ]
         foot = [
-            f"{about}. Sums over the repeats, at the fewest and the most workers measured. "
+            f"{about}. Medians of the repeats, at the fewest and the most workers measured. "
             "SUCCESS: done under the VMA lock; ABORT: the VMA lock was not to be had; RETRY: sent "
             "back for mmap_lock; MISS: the VMA was gone. A park is a sleep in a lock's queue.",
             *provenance([f for f, _ in bars if f.virtual], context),
@@ -114,7 +119,7 @@ def _page(
         return style.save(made, target, context.formats)
 
 
-def _bar(axes: Sequence[Axes], at: float, name: str, events: "pd.Series[float]") -> None:
+def _bar(axes: Sequence[Axes], at: float, look: style.Line, events: "pd.Series[float]") -> None:
     left = 0.0
     for counter, _, colour, hatch in style.EVENTS:
         share = float(np.nan_to_num(events[counter]))
@@ -124,7 +129,6 @@ def _bar(axes: Sequence[Axes], at: float, name: str, events: "pd.Series[float]")
             at, share, 0.78, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4
         )
         left += share
-    look = style.line_of(name)
     for ax, value, form in (
         (axes[1], float(events["mmap_lock_reads"]), "{:.3f}"),
         (axes[2], 1000 * float(events["parks"]), "{:.3g}"),

@@ -9,6 +9,7 @@ import pandas as pd
 from faultbench.analysis.compare import Comparison, one_path_each
 from faultbench.analysis.frame import (
     PATHS,
+    has_flag,
     in_words,
     is_virtual,
     kernel_order,
@@ -26,7 +27,8 @@ class Context:
     """What the figures say beside the numbers.
 
     ``cpus``: CPUs of the measured machine; ``models``: machine name to "model of X, k of n
-    latencies estimated"; ``notes``: lines to print under every figure.
+    latencies estimated"; ``notes``: lines to print under every figure; ``most_panels``: of each
+    machine (``chosen``).
     """
 
     cpus: int | None = None
@@ -59,6 +61,21 @@ def line_names(df: pd.DataFrame, column: str) -> list[str]:
     if column == "path":
         return sorted(names, key=lambda p: PATHS.index(p) if p in PATHS else len(PATHS))
     return sorted(names, key=kernel_order)
+
+
+def line_paths(df: pd.DataFrame, column: str) -> dict[str, str]:
+    """Return the path of each kernel where kernels are the lines and each has one path."""
+    if column != "kernel" or not one_path_each(df):
+        return {}
+    return dict(zip(df["kernel"].astype(str), df["path"].astype(str), strict=True))
+
+
+def unnamed(df: pd.DataFrame) -> str:
+    """Return what a line is called whose path or kernel the results do not tell."""
+    if has_flag(df["flags"], "imported").all():
+        return "imported"
+    kernels = [str(k) for k in df["kernel"].unique() if str(k) != "-"]
+    return f"kernel {kernels[0]}" if len(kernels) == 1 else "path not known"
 
 
 def spread(df: pd.DataFrame) -> pd.DataFrame:
@@ -100,6 +117,36 @@ def facets(df: pd.DataFrame, column: str) -> Iterator[Facet]:
 def _common(df: pd.DataFrame) -> str:
     shown = [c for c in ("handler", "order", "vmas", "writers") if c in df.columns]
     return in_words({c: df[c].iloc[0] for c in shown})
+
+
+def chosen(panels: Sequence[Facet], most: int | None) -> list[Facet]:
+    """Return at most ``most`` panels of each machine, twice that in all; no machine goes without.
+
+    Measured panels must not push out what was simulated, nor the other way round.
+    """
+    machines = [str(f.rows["machine"].iloc[0]) for f in panels]
+    room = dict.fromkeys(machines, most or len(panels))
+    while most and sum(min(n, machines.count(m)) for m, n in room.items()) > 2 * most:
+        longest = max(room, key=lambda m: min(room[m], machines.count(m)))
+        if room[longest] == 1:
+            break
+        room[longest] = min(room[longest], machines.count(longest)) - 1
+    kept = []
+    for facet, machine in zip(panels, machines, strict=True):
+        room[machine] -= 1
+        if room[machine] >= 0:
+            kept.append(facet)
+    return kept
+
+
+def pages(panels: Sequence[Facet], size: int) -> list[list[Facet]]:
+    """Return the panels in pages of ``size``; measured and simulated ones stand on their own."""
+    found: list[list[Facet]] = []
+    for facet in panels:
+        if not found or len(found[-1]) == size or found[-1][-1].virtual != facet.virtual:
+            found.append([])
+        found[-1].append(facet)
+    return found
 
 
 def select(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:

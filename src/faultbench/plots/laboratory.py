@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from faultbench.plots import style
 
 _GREYS = {"direct": "#9a9a9a", "retry": "#5c5c5c"}
-_HATCH = {"retry": "///", "mmap-lock": "xx"}  # told apart without colours too
+_HATCHES = {"retry": "//", "abort": "..", "mmap-lock": "xx"}  # for grey and print
 _BAR = 0.36
 
 
@@ -91,10 +91,13 @@ def _legend(reads: Sequence[Reads]) -> list[Patch | Line2D]:
 
 
 def _look(path: str) -> dict[str, Any]:
-    colour = style.line_of(path).colour
+    """Return colour and hatch of a path's bars."""
     return {
-        "facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": _HATCH.get(path, ""),
-    }  # fmt: skip
+        "facecolor": style.line_of(path).colour,
+        "hatch": _HATCHES.get(path, ""),
+        "edgecolor": "white",
+        "linewidth": 0.4,
+    }
 
 
 def _rows(ax: Axes, cases: Sequence[str]) -> dict[str, int]:

@@ -11,8 +11,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from faultbench.analysis.frame import NEVER_RELEASED, PATHS, label
 from faultbench.analysis.latency import OUTCOMES, QUANTILES
 from faultbench.plots import style
-from faultbench.plots.facets import Context, Facet, facets, spread, stem, subject
-from faultbench.plots.scalability import provenance, titled
+from faultbench.plots.captions import provenance, titled
+from faultbench.plots.facets import Context, Facet, chosen, facets, spread, stem, subject
 
 LOOKS = {
     "direct": style.PATH_LINES["direct"],
@@ -29,45 +29,46 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
     """Write the figures of ``analysis.latency.by_outcome``; none if nothing was sampled."""
     if table.empty:
         return []
-    table = table.assign(threads=table["threads"].astype(int))
-    most = table.groupby("machine")["threads"].max()
-    table = spread(
-        table[(table["threads"] == 1) | (table["threads"] == table["machine"].map(most))]
-    )
-    table = table[table["threads"] == table["machine"].map(most)]
-    panels = list(facets(table, "path"))[: context.most_panels]
+    table = spread(shown(table))
+    panels = chosen(list(facets(table, "path")), context.most_panels)
     values = table[list(QUANTILES)].astype(float)
     limits = (float(values.min().min()) / 1.5, float(values.max().max()) * 1.5)
     written = []
     for page, start in enumerate(range(0, len(panels), PER_PAGE)):
-        chosen = panels[start : start + PER_PAGE]
-        counts = sorted({int(n) for facet in chosen for n in facet.rows["threads"]})
-        shown = label("threads", counts[0]) if len(counts) == 1 else "each machine's most workers"
-        columns = min(COLUMNS, len(chosen))
-        rows = -(-len(chosen) // columns)
+        part = panels[start : start + PER_PAGE]
+        counts = sorted({int(n) for facet in part for n in facet.rows["threads"]})
+        most = label("threads", counts[0]) if len(counts) == 1 else "each machine's most workers"
+        columns = min(COLUMNS, len(part))
+        rows = -(-len(part) // columns)
         with style.styled():
             made = style.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3)
             axes = made.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-            for ax, facet in zip(axes, chosen, strict=False):
+            for ax, facet in zip(axes, part, strict=False):
                 _panel(ax, facet, limits)
-            for ax in axes[len(chosen) :]:
+            for ax in axes[len(part) :]:
                 ax.remove()
             for ax in axes[::columns][:rows]:
                 ax.set_ylabel("latency of one fault")
             foot = [
-                f"{subject(table)}, {shown}. Service time of sampled faults, "
+                f"{subject(table)}, {most}. Service time of sampled faults, "
                 "repeats merged; one line per path and outcome, pale below 1 % of the samples. A "
                 "closed loop: a stalled worker sends no faults, so the tail is a lower bound. The "
                 "last 1 % is the scheduler's as much as the lock's.",
                 *([f"{NEVER_RELEASED}."] if "retry" in set(table["path"]) else []),
-                *provenance([f for f in chosen if f.virtual], context),
+                *provenance([f for f in part if f.virtual], context),
                 *context.notes,
             ]
-            style.caption(
-                made, titled("Latency by outcome", chosen, context), foot, _handles(table)
-            )
+            style.caption(made, titled("Latency by outcome", part, context), foot, _handles(table))
             written += style.save(made, stem(prefix, "latency", page), context.formats)
     return written
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows at each machine's most workers, the only ones drawn."""
+    threads = rows["threads"].astype(int)
+    return rows.assign(threads=threads)[
+        threads == threads.groupby(rows["machine"]).transform("max")
+    ]
 
 
 def _pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:

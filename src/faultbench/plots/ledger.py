@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.patches import Patch
 
 from faultbench.analysis.frame import NEVER_RELEASED, describe, is_virtual
-from faultbench.analysis.ledger import Ledger
+from faultbench.analysis.parts import Ledger, sides
 from faultbench.plots import style
 from faultbench.plots.facets import Context, stem
 
@@ -107,10 +107,12 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             + (
                 "Parts are exact sums of virtual time."
                 if exact
-                else "Parts are from ablation and counters; the residual is what neither sees, "
-                "above all lines that travel between CPUs."
+                else "Parts are from ablation, the cost profile and counters; the residual is "
+                "what these do not see: lines that travel between CPUs, and waiting that moved to "
+                "the next lock, which threads cannot tell apart."
             )
-            + " Left of zero: waiting that moved to the next lock.",
+            + (" Left of zero: waiting that moved to the next lock." if exact else ""),
+            *sides(shown),
             *([f"{NEVER_RELEASED}."] if "retry" in (a, b) else []),
             *([style.CLAIMS_NOT] if exact else []),
             *context.notes,

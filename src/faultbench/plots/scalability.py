@@ -6,24 +6,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from faultbench.analysis import stats
-from faultbench.analysis.compare import Comparison, by_column, one_path_each
+from faultbench.analysis.compare import Comparison, by_column
 from faultbench.analysis.frame import WALL, cases, has_flag
 from faultbench.errors import DataError
 from faultbench.plots import style
+from faultbench.plots.captions import legend_handles, marks, provenance, titled, untested
 from faultbench.plots.facets import (
     Context,
     Facet,
+    chosen,
     facets,
     line_column,
     line_names,
+    line_paths,
+    pages,
     select,
     spread,
     stem,
     subject,
+    unnamed,
 )
 
 PER_PAGE, COLUMNS = 8, 4
@@ -39,42 +43,43 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
         compared = None  # one path only: rates without a ratio
     table = spread(compared.table) if compared else None
     wide = spread(df)
-    panels = list(facets(wide, column))[: context.most_panels]
-    names = line_names(df, column)
+    panels = chosen(list(facets(wide, column)), context.most_panels)
+    paths = line_paths(df, column)
+    looks = style.looks(line_names(df, column), paths)
     written = []
-    for page, start in enumerate(range(0, len(panels), PER_PAGE)):
-        chosen = panels[start : start + PER_PAGE]
-        written += _page(
-            chosen, names, column, table, stem(prefix, "scalability", page), context, metric
-        )
+    for page, shown in enumerate(pages(panels, PER_PAGE)):
+        target = stem(prefix, "scalability", page)
+        written += _page(shown, looks, paths, column, table, target, context, metric)
     return written
 
 
 def _page(
-    chosen: Sequence[Facet],
-    names: list[str],
+    shown: Sequence[Facet],
+    looks: Mapping[str, style.Line],
+    paths: Mapping[str, str],
     column: str,
     table: pd.DataFrame | None,
     target: Path,
     context: Context,
     metric: str,
 ) -> list[Path]:
-    columns = min(COLUMNS, len(chosen))
-    rows = -(-len(chosen) // columns)
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
     tall = 2 if table is not None else 1
     with style.styled():
         height = rows * (2.35 if tall == 1 else 3.9) + 1.35
         made = style.figure(max(6.2, 3.05 * columns + 0.6), height)
         heights = [1.45, 1.0] * rows if tall == 2 else [1.0] * rows
         grid = made.add_gridspec(rows * tall, columns, height_ratios=heights)
-        counts = sorted({int(n) for f in chosen for n in f.rows["threads"]})
-        for i, facet in enumerate(chosen):
+        counts = sorted({int(n) for f in shown for n in f.rows["threads"]})
+        points = _points(shown, column, metric)
+        for i, facet in enumerate(shown):
             row, col = divmod(i, columns)
             top = made.add_subplot(grid[row * tall, col])
-            rates(top, facet, names, column, context.cpus, metric, counts)
+            rates(top, facet, points[points["panel"] == i], looks, context.cpus, metric, counts)
             if table is not None:
                 below = made.add_subplot(grid[row * tall + 1, col])
-                ratio(below, select(table, facet.where), facet.virtual, context.cpus, counts)
+                ratio(below, select(table, facet.where), looks, facet.virtual, context.cpus, counts)
                 top.tick_params(labelbottom=False)
                 top.set_xlabel("")
             for ax in made.axes[-tall:]:
@@ -85,20 +90,19 @@ def _page(
             "blocks). Hollow: more threads than CPUs, no verdict. Thin dashed: linear from the "
             "best single worker.",
         ]
-        if table is not None:
+        tested = pd.concat([select(table, f.where) for f in shown]) if table is not None else None
+        if tested is not None and len(tested):
             foot.append(
-                "Ratio: grey band = noise floor of this machine in this sweep (A/A). Points lie "
-                "outside it and their interval excludes 1; crossed ones do not."
+                "Ratio: grey band = noise floor of this machine in this sweep (A/A). A plain point "
+                "lies outside it and its interval excludes 1; a crossed one does not; a pale one "
+                "could not be tested (fewer repeats than a verdict needs)."
             )
-        foot += provenance([f for f in chosen if f.virtual], context)
-        about = subject(pd.concat([f.rows for f in chosen]))
-        every = pd.concat([f.rows for f in chosen])
-        paths: dict[str, str] = {}
-        if column == "kernel" and one_path_each(every):
-            paths = dict(zip(every["kernel"].astype(str), every["path"].astype(str), strict=True))
-        title = titled(_title(names, column), chosen, context)
-        lines = [f"{about}.", *foot, *context.notes]
-        style.caption(made, title, lines, legend_handles(names, paths))
+        foot += provenance([f for f in shown if f.virtual], context)
+        every = pd.concat([f.rows for f in shown])
+        title = titled(_title(list(looks), column), shown, context)
+        lines = [f"{subject(every)}.", *foot, *context.notes]
+        handles = [*legend_handles(looks, paths, unnamed(every)), *marks(every, tested)]
+        style.caption(made, title, lines, handles)
         return style.save(made, target, context.formats)
 
 
@@ -107,68 +111,41 @@ def _title(names: list[str], column: str) -> str:
     return f"{what}: {' against '.join(names)}" if column == "path" and len(names) == 2 else what
 
 
-def titled(title: str, chosen: Sequence[Facet], context: Context) -> str:
-    """Return the figure's title; that of simulated panels says of what they are a model."""
-    if not all(f.virtual for f in chosen):
-        return title
-    machines = sorted({str(m) for f in chosen for m in f.rows["machine"].unique()})
-    return f"{title} — SIMULATED: " + "; ".join(context.models.get(m, m) for m in machines)
-
-
-def provenance(virtual: Sequence[Facet], context: Context) -> list[str]:
-    """Return what must stand under a simulated panel: whose model it is, what it cannot claim."""
-    machines = sorted({str(m) for f in virtual for m in f.rows["machine"].unique()})
-    lines = [f"{m}: {context.models.get(m, 'a model, not a measurement')}." for m in machines]
-    return (
-        ["Hatched panels are SIMULATED. " + " ".join(lines), style.CLAIMS_NOT] if machines else []
-    )
-
-
-def legend_handles(names: Sequence[str], paths: Mapping[str, str]) -> list[Line2D]:
-    """Return one handle per line (``paths``: those of kernels), and the hollow marker's."""
-    handles = []
-    for i, name in enumerate(names):
-        look = style.line_of(name, i)
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=look.colour,
-                linestyle=look.style,
-                marker=look.marker,
-                label=style.legend_name(name, paths.get(name, "")),
-            )
-        )
-    hollow = Line2D([], [], color=style.MUTED, linestyle="", marker="o", markerfacecolor="white")
-    hollow.set_label("oversubscribed")
-    return [*handles, hollow]
+def _points(shown: Sequence[Facet], column: str, metric: str) -> pd.DataFrame:
+    """Return medians, their intervals and what is hollow by ``panel``, ``line``, ``threads``."""
+    rows = pd.concat([f.rows.assign(panel=i) for i, f in enumerate(shown)], ignore_index=True)
+    rows = rows.assign(threads=rows["threads"].astype(int), line=rows[column].astype(str))
+    keys = ["panel", "line", "threads"]
+    got = cases(rows, keys, metric)
+    m = stats.medians(got.values)
+    crowded = rows.loc[has_flag(rows["flags"], "oversubscribed"), keys]
+    index = pd.MultiIndex.from_frame(got.keys)
+    hollow = index.isin(pd.MultiIndex.from_frame(crowded)) if len(crowded) else False
+    return got.keys.assign(median=m.median, low=m.low, high=m.high, hollow=hollow)
 
 
 def rates(
     ax: Axes,
     facet: Facet,
-    names: Sequence[str],
-    column: str,
+    points: pd.DataFrame,
+    looks: Mapping[str, style.Line],
     cpus: int | None,
     metric: str,
     counts: Sequence[int],
 ) -> None:
     """Draw faults/s over workers with intervals, the ideal line and the CPU count."""
     best, seen = 0.0, []
-    for i, name in enumerate(names):
-        rows = facet.rows[facet.rows[column].astype(str) == name]
-        if rows.empty:
+    for name, look in looks.items():
+        mine = points[points["line"] == name]
+        if mine.empty:
             continue
-        got = cases(rows.assign(threads=rows["threads"].astype(int)), ["threads"], metric)
-        m = stats.medians(got.values)
-        x = got.keys["threads"].to_numpy(dtype=float)
-        crowded = rows.loc[has_flag(rows["flags"], "oversubscribed"), "threads"].astype(int)
-        hollow = np.isin(x, crowded)
-        look = style.line_of(name, i)
-        series(ax, x, m.median, m.low, m.high, hollow, look)
-        seen += [*m.median, *m.high[np.isfinite(m.high)]]
+        x, y, low, high = (
+            mine[c].to_numpy(dtype=float) for c in ("threads", "median", "low", "high")
+        )
+        series(ax, x, y, low, high, mine["hollow"].to_numpy(dtype=bool), look)
+        seen += [*y, *high[np.isfinite(high)]]
         if metric == WALL and x[0] == 1:
-            best = max(best, m.median[0])
+            best = max(best, y[0])
     style.worker_axis(ax, counts)
     ideal = np.array(ax.get_xlim())
     style.rate_axis(ax, seen, UNITS.get(metric, metric))
@@ -186,24 +163,32 @@ def rates(
 def series(
     ax: Axes, x: stats.Array, y: stats.Array, low: stats.Array, high: stats.Array,
     hollow: "np.typing.NDArray[np.bool_]", look: style.Line,
+    pale: "np.typing.NDArray[np.bool_] | None" = None,
 ) -> None:  # fmt: skip
-    """Draw one line with its intervals; oversubscribed points hollow."""
+    """Draw one line with its intervals; oversubscribed points hollow, untested ones pale."""
+    faint = np.zeros(len(x), dtype=bool) if pale is None else pale
     ax.plot(x, y, color=look.colour, linestyle=look.style, zorder=3)
     spans = np.vstack([np.fmax(y - low, 0), np.fmax(high - y, 0)])
     spans = np.nan_to_num(spans)
     ax.errorbar(
         x, y, yerr=spans, fmt="none", ecolor=look.colour, elinewidth=1, capsize=2.5, zorder=2
     )
-    for mask, face in ((~hollow, look.colour), (hollow, "white")):
-        ax.plot(
-            x[mask], y[mask], linestyle="", marker=look.marker, color=look.colour,
-            markerfacecolor=face, markeredgecolor=look.colour, zorder=4,
-        )  # fmt: skip
+    for mask, face, alpha in (
+        (~hollow & ~faint, look.colour, 1.0),
+        (hollow, "white", 1.0),
+        (faint & ~hollow, look.colour, style.PALE),
+    ):
+        if mask.any():
+            ax.plot(
+                x[mask], y[mask], linestyle="", marker=look.marker, color=look.colour,
+                markerfacecolor=face, markeredgecolor=look.colour, alpha=alpha, zorder=4,
+            )  # fmt: skip
 
 
 def ratio(
-    ax: Axes, table: pd.DataFrame, virtual: bool, cpus: int | None, counts: Sequence[int]
-) -> None:
+    ax: Axes, table: pd.DataFrame, looks: Mapping[str, style.Line], virtual: bool,
+    cpus: int | None, counts: Sequence[int],
+) -> None:  # fmt: skip
     """Draw B/A over workers with its interval above the noise floor's band."""
     if table.empty:  # e.g. a resumed sweep that measured one path only here
         words = "one path only:\nno ratio"
@@ -226,9 +211,9 @@ def ratio(
                 edge, 1 / band, band, color="#9a9a9a", alpha=0.28, linewidth=0, zorder=1
             )
             every += [1 / floor.max(), floor.max()]
-        look = style.line_of(str(other), i + 1)
-        silent = ~np.isin(rows["verdict"], [stats.FASTER, stats.SLOWER]) & ~hollow
-        series(ax, x, y, low, high, hollow, look)
+        silent = (rows["verdict"] == stats.NOISE).to_numpy() & ~hollow
+        pale = untested(rows).to_numpy(dtype=bool)
+        series(ax, x, y, low, high, hollow, looks[str(other)], pale)
         ax.plot(
             x[silent], y[silent], linestyle="", marker="x", color=style.INK, markersize=8, zorder=5
         )

@@ -7,7 +7,7 @@ are hatched and say so.
 
 import gc
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 from faultbench.analysis.frame import NEVER_RELEASED
 from faultbench.errors import OutputError
 
+PALE = 0.4  # of points that could not be tested
+DPI = 125  # of layout and PNG alike: text is measured once
 INK, MUTED, GRID = "#1a1a1a", "#666666", "#dddddd"
 CLAIMS_NOT = (
     "It must not claim: absolute faults/s, a sign below about 10 %, SMT, bandwidth, page "
@@ -46,15 +48,16 @@ PATH_LINES = {
     "abort": Line("#4f9d69", "-.", "^"),
     "mmap-lock": Line("#6b2c6f", ":", "D"),
 }
+# What is no path must not look like one.
 OTHER_LINES = (
-    Line("#0a5ea8", "-", "o"),
-    Line("#e07b00", "--", "s"),
-    Line("#4f9d69", "-.", "^"),
-    Line("#6b2c6f", ":", "D"),
     Line("#b3375a", (0, (7, 2, 1, 2)), "v"),
     Line("#3c8d93", (0, (4, 1)), "P"),
     Line("#8a6d1d", (0, (1, 1)), "X"),
     Line("#555555", (0, (9, 3)), "h"),
+    Line("#7a5195", (0, (3, 1, 1, 1)), "<"),
+    Line("#c2703d", (0, (6, 1)), ">"),
+    Line("#2f6b4f", (0, (2, 2)), "p"),
+    Line("#9c9b2f", (0, (8, 1, 1, 1, 1, 1)), "*"),
 )
 # Where a fault went: (column, word, colour, hatch), hatches for grey and print.
 EVENTS = (
@@ -113,7 +116,7 @@ def styled() -> Iterator[None]:
 
 def figure(width: float, height: float) -> Figure:
     """Return an empty figure of ``width`` x ``height`` inches that clips nothing."""
-    made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    made = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(made)
     return made
 
@@ -134,7 +137,7 @@ def save(made: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> l
         try:
             # Compressing harder takes longer than drawing and saves a tenth.
             png: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if suffix == "png" else {}
-            made.savefig(target, format=suffix, dpi=125, metadata=metadata, **png)
+            made.savefig(target, format=suffix, dpi=DPI, metadata=metadata, **png)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror}") from error
         written.append(target)
@@ -146,8 +149,25 @@ def line_of(name: str, position: int = 0) -> Line:
     return PATH_LINES.get(name) or OTHER_LINES[position % len(OTHER_LINES)]
 
 
+def looks(names: Sequence[str], paths: Mapping[str, str]) -> dict[str, Line]:
+    """Return how each line looks; ``paths``: those of kernels.
+
+    The first kernel of a path looks like the path, so that a colour means the same in every figure.
+    """
+    found: dict[str, Line] = {}
+    others = 0
+    for name in names:
+        own = PATH_LINES.get(paths.get(name, name))
+        if own is None or own in found.values():
+            own = line_of("", others)
+            others += 1
+        found[name] = own
+    return found
+
+
 def legend_name(name: str, path: str = "") -> str:
     """Return a path's or a kernel's name for a legend; ``retry`` always says: never released."""
+    path = "" if path == "-" else path
     if name == "retry":
         return NEVER_RELEASED
     if path == "retry":
@@ -228,7 +248,9 @@ def simulated(ax: Axes) -> None:
 
 def panel_title(text: str, width: int = 40) -> str:
     """Return a panel's title in lines that part at ``·`` only: ``0 writers`` stays together."""
-    whole = " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" · "))
+    whole = "\N{NO-BREAK SPACE}· ".join(
+        part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" · ")
+    )
     lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 

@@ -7,15 +7,52 @@ import numpy as np
 import pandas as pd
 
 from faultbench.analysis import compare, stats
-from faultbench.analysis.formats import times
-from faultbench.analysis.frame import NEVER_RELEASED, WALL, describe, has_flag, is_virtual
+from faultbench.analysis.formats import percent, times
+from faultbench.analysis.frame import (
+    NEVER_RELEASED,
+    WALL,
+    describe,
+    has_flag,
+    is_emulated,
+    is_virtual,
+)
+from faultbench.report.evidence import Badge, kind
 from faultbench.rules import unconfirmed
+
+ON = {"threads": "On this machine ", "kernel": "In a real kernel "}
+
+
+def answers(
+    df: pd.DataFrame,
+    timed: Sequence[str],
+    comparisons: Sequence[tuple[str, compare.Comparison, compare.Comparison | None]],
+) -> list[tuple[Badge, list[str]]]:
+    """Return two sentences of each machine: what was compared first, and measured before that.
+
+    ``timed`` are the machines whose times count; what was counted in an emulator comes last.
+    """
+    compared = {str(m) for _, wall, _ in comparisons for m in wall.table["machine"]}
+    emulated = is_emulated(df)
+    several = len(timed) + int(emulated.any()) > 1
+    found = []
+    for machine in sorted(timed, key=lambda m: (m not in compared, is_virtual(m))):
+        mark = Badge(kind(machine), kind(machine).upper())
+        theirs = has_flag(df.loc[df["machine"] == machine, "flags"], "imported").all()
+        verb = "In imported results " if theirs else ON.get(machine, "")
+        if is_virtual(machine):
+            verb = f"In simulation ({machine}) " if several else "In simulation "
+        found.append((mark, answer(machine, comparisons, verb, several=several)))
+    if emulated.any():
+        found.append((Badge("counted", "COUNTED"), counted(df[emulated])))
+    return found
 
 
 def answer(
     machine: str,
     comparisons: Sequence[tuple[str, compare.Comparison, compare.Comparison | None]],
-    several: bool,
+    verb: str,
+    *,
+    several: bool = False,
 ) -> list[str]:
     """Return the answer in two sentences: the median case with its interval, then all of them."""
     where = f"On {machine}: " if several else ""
@@ -42,12 +79,10 @@ def answer(
             if middle["verdict"] != stats.NOISE
             else f"{b} cannot be told from {a}, the ratio being {middle['ratio']:.2f},"
         )
-        verb = "In simulation " if is_virtual(machine) else "In a real kernel "
-        verb = "On this machine " if machine == "threads" else verb
         first = (
-            f"{where}{verb}{word} in the median case ({name}; 95 % interval "
+            f"{verb}{word} in the median case ({name}; 95 % interval "
             f"{1 + middle['ci_low_pct'] / 100:.2f} to {1 + middle['ci_high_pct'] / 100:.2f}, "
-            f"noise floor {middle['noise_floor_pct']:.1f} %"
+            f"noise floor {percent(middle['noise_floor_pct'])}"
             f"{_by_cpu(by_cpu, middle, comparison.keys)})."
         )
         counts = table["verdict"].value_counts()
@@ -102,7 +137,7 @@ def _by_cpu(other: compare.Comparison | None, case: "pd.Series[Any]", keys: Sequ
     row = table.iloc[0]
     return (
         f"; by CPU time {row['ratio']:.2f}, {1 + row['ci_low_pct'] / 100:.2f} to "
-        f"{1 + row['ci_high_pct'] / 100:.2f}, floor {row['noise_floor_pct']:.1f} %"
+        f"{1 + row['ci_high_pct'] / 100:.2f}, floor {percent(row['noise_floor_pct'])}"
     )
 
 
@@ -124,31 +159,45 @@ def released(
     kernels = {str(k) for k in df["kernel"]}
     before = next((k for k in ("v6.5", "v6.4") if k in kernels), None)
     if before is not None and "v6.6" in kernels and any(by == "kernel" for by, _, _ in comparisons):
-        pairs = compare.by_column(df, "kernel", WALL, (before, "v6.6")).table
-        tested = pairs[pairs["verdict"] != stats.UNTESTABLE]
-        found = tested if len(tested) else pairs
-        can = "can be tested" if len(tested) else "cannot be tested: too few repeats or CPUs"
-        lines.append(
-            f"An upgrade from {before} to v6.6 (abort to direct) is measured here: "
-            f"ratio {found['ratio'].min():.2f} to {found['ratio'].max():.2f} over "
-            f"{len(found)} case(s) that {can}."
-        )
-        return lines
+        what = f"An upgrade from {before} to v6.6 (abort to direct)"
+        return lines + _upgrade(what, compare.by_column(df, "kernel", WALL, (before, "v6.6")))
     if {"abort", "direct"} <= paths and df["kernel"].nunique() == 1:
-        pair = compare.by_column(df, "path", WALL, ("abort", "direct")).table
-        pair = pair[pair["verdict"] != stats.UNTESTABLE]
-        if len(pair):
-            lines.append(
-                "What an upgrade from 6.5 to 6.6 changes of the path (abort to direct, with 6.6's "
-                f"locks): ratio {pair['ratio'].min():.2f} to {pair['ratio'].max():.2f} over "
-                f"{len(pair)} case(s) that can be tested."
-            )
-            return lines
+        what = "What an upgrade to 6.6 changes of 6.5's path (abort to direct, with 6.6's locks)"
+        return lines + _upgrade(what, compare.by_column(df, "path", WALL, ("abort", "direct")))
     lines.append(
         "6.4 and 6.5 sent file faults to mmap_lock before touching the VMA lock. What an upgrade "
         "from 6.5 to 6.6 brings is not in these results; measure it with faultbench sweep "
         "--kernel v6.5,v6.6."
     )
+    return lines
+
+
+def _upgrade(what: str, pairs: compare.Comparison) -> list[str]:
+    """Return what an upgrade brings on each machine: the median case, and how many are real."""
+    lines = []
+    several = pairs.table["machine"].nunique() > 1
+    for machine, table in pairs.table.groupby("machine", sort=False):
+        how = "simulated" if is_virtual(machine) else "measured"
+        begin = f"{what} is {how} here{f' on {machine}' if several else ''}: ratio "
+        tested = table[table["verdict"] != stats.UNTESTABLE].sort_values("ratio")
+        if tested.empty:
+            ends = " to ".join(f"{end:.2f}" for end in (table["ratio"].min(), table["ratio"].max()))
+            lines.append(
+                f"{begin}{ends} over {len(table)} case(s) that cannot be tested: too few repeats "
+                "or CPUs."
+            )
+            continue
+        middle = tested.iloc[(len(tested) - 1) // 2]
+        counts = tested["verdict"].value_counts()
+        words = (stats.FASTER, stats.SLOWER, stats.NOISE)
+        told = ", ".join(f"{counts[word]} {word}" for word in words if word in counts)
+        real = (tested["verdict"] != stats.NOISE).any()
+        lines.append(
+            f"{begin}{middle['ratio']:.2f} in the median case (95 % interval "
+            f"{1 + middle['ci_low_pct'] / 100:.2f} to {1 + middle['ci_high_pct'] / 100:.2f}, noise "
+            f"floor {percent(middle['noise_floor_pct'])}); of {len(tested)} case(s) that can be "
+            f"tested {told}{'' if real else ': no difference shows above the noise'}."
+        )
     return lines
 
 

@@ -21,7 +21,7 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
     direct = df[(df["path"] == "direct") & ~has_flag(df["flags"], "oversubscribed")]
     if direct.empty:
         return ["The direct path was not measured, so what limits it is not known."]
-    found = _simulated(trials)
+    found: list[str] = []
     real = direct[~direct["machine"].map(is_virtual).astype(bool)]
     keys = ["machine", "handler", "order", "vmas", "files", "writers"]
     for values, rows in real.groupby(keys, sort=False):
@@ -31,6 +31,7 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
         found.append(_measured(where, rows, real))
         if len(found) >= MOST:
             break
+    found += _simulated(trials)
     if not found:
         found.append(
             "Direct was measured with one worker or beside writers only: sweep --threads 1,2,max "

@@ -15,7 +15,6 @@ from faultbench.analysis.frame import (
     WALL,
     checked,
     is_emulated,
-    is_virtual,
     kernel_order,
     key_columns,
     names_of,
@@ -23,26 +22,22 @@ from faultbench.analysis.frame import (
 from faultbench.analysis.ledger import Ledger, on_threads
 from faultbench.errors import DataError
 from faultbench.model import Trial
-from faultbench.report import answer, bottleneck, mapping
+from faultbench.report import answer, bottleneck, evidence, mapping
 
 FLAGS = ("sync", "overlap", "oversubscribe")  # options of sweep that take no value
 
 
-@dataclass(frozen=True)
-class Badge:
-    """What kind of evidence a machine gives: ``measured``, ``simulated`` or ``counted``."""
-
-    kind: str
-    text: str
-
-
 @dataclass
 class Facts:
-    """What a report says. Every text is plain: whoever lays it out escapes it."""
+    """What a report says. Every text is plain: whoever lays it out escapes it.
+
+    ``answer`` is two sentences; ``further`` has the answers of other machines, each with its badge.
+    """
 
     title: str
-    badges: list[Badge]
+    badges: list[evidence.Badge]
     answer: list[str]
+    further: list[tuple[evidence.Badge, list[str]]]
     released: list[str]
     tib: list[tuple[str, ...]]
     tib_note: str
@@ -57,7 +52,7 @@ class Facts:
     notes: list[str] = field(default_factory=list)
 
 
-TIB_HEADINGS = ("order", "faults in 1 TiB", "1 worker", "best", "with", "how known")
+TIB_HEADINGS = ("of", "order", "1 worker", "best", "with", "faults in 1 TiB", "how known")
 COUNTER_HEADINGS = (
     "case", "faults/s", "CPU ns per fault", "mmap_lock reads per fault", "parks per 1000",
     "fallbacks per fault", "worker min / mean / max",
@@ -82,19 +77,17 @@ def gather(
     mine = [t for t in trials if t.trial_id in ids]
     comparisons = _comparisons(kept)
     machines = [str(m) for m in every["machine"].unique()]
-    models = models or {}
     timed = [str(m) for m in kept["machine"].unique()]
+    answers = answer.answers(every, timed, comparisons)
     exact = steps.ledgers(mine, kept)
     return Facts(
         title=_title(every),
-        badges=[_badge(m, host, models) for m in machines],
-        answer=[
-            *(s for m in timed for s in answer.answer(m, comparisons, len(machines) > 1)),
-            *(answer.counted(every[emulated]) if emulated.any() else []),
-        ],
+        badges=evidence.badges(every, host, models or {}, source),
+        answer=answers[0][1],
+        further=answers[1:],
         released=answer.released(every, comparisons),
         tib=mapping.rows(kept) if timed else [],
-        tib_note=mapping.NOTE,
+        tib_note=mapping.note(kept),
         next_lock=bottleneck.sentences(kept, mine) if timed else [bottleneck.EMULATED],
         tells_not=answer.tells_not(every, machines),
         comparisons=comparisons,
@@ -137,16 +130,6 @@ def _comparisons(
     return found
 
 
-def _badge(machine: str, host: Mapping[str, Any], models: Mapping[str, str]) -> Badge:
-    if is_virtual(machine):
-        return Badge("simulated", f"SIMULATED machine: {models.get(machine, machine)}")
-    if machine == "kernel":
-        where = f" {host['kernel']}" if host.get("kernel") else ""
-        return Badge("counted", f"COUNTED in a kernel{where}")
-    cpus = host.get("cpus")
-    return Badge("measured", f"MEASURED on {cpus} CPUs" if cpus else "MEASURED, host not recorded")
-
-
 def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return the medians of every case and path, one row each."""
     keys = key_columns(df)
@@ -163,11 +146,16 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
     )
     per.loc[is_emulated(df), ["_rate", "_cpu"]] = np.nan  # an emulator's times are nobody's
     columns = ["_rate", "_cpu", "_reads", "_parks", "_back", "_low", "_mean", "_high"]
-    table = per.groupby(keys, sort=False, dropna=False)[columns].median().reset_index()
+    by_case = per.assign(_unfair=per["_high"] / 2 > per["_low"]).groupby(
+        keys, sort=False, dropna=False
+    )
+    table = by_case[columns].median().reset_index()
+    # locktorture judges a run: medians over runs would hide that another worker starves each time
+    unfair = by_case["_unfair"].agg(["sum", "size"]).to_numpy(dtype=int)
     names = names_of(table[keys])
     rows: list[tuple[str, ...]] = []
     for i, row in enumerate(table.head(MOST_ROWS).to_dict("records")):
-        unfair = row["_high"] / 2 > row["_low"]  # locktorture's rule
+        count, of = unfair[i]
         rows.append(
             (
                 names[i],
@@ -177,7 +165,7 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
                 _number(row["_parks"], "{:.3g}"),
                 _number(row["_back"], "{:.3g}"),
                 " / ".join(_number(row[c], "{:,.0f}") for c in ("_low", "_mean", "_high"))
-                + (" unfair: max/2 > min" if unfair else ""),
+                + (f" unfair in {count} of {of} trials: max/2 > min" if count else ""),
             )
         )
     if len(table) > MOST_ROWS:

@@ -1,10 +1,10 @@
 """The report as Markdown: for a cover letter, an issue, a mail."""
 
-import math
+from collections.abc import Sequence
 
 from faultbench.analysis import formats
-from faultbench.analysis.ledger import Ledger
-from faultbench.report.facts import TIB_HEADINGS, Facts
+from faultbench.report import tables
+from faultbench.report.facts import COUNTER_HEADINGS, TIB_HEADINGS, Facts
 
 
 def render(facts: Facts) -> str:
@@ -12,14 +12,21 @@ def render(facts: Facts) -> str:
     lines = [f"# {_text(facts.title)}", ""]
     lines += [f"**{_text(badge.text)}**  " for badge in facts.badges]
     lines += ["", *(_text(s) for s in facts.answer), ""]
+    for badge, said in facts.further:
+        lines += [f"**{_text(badge.text)}:** " + _text(" ".join(said)), ""]
     lines += [f"- {_text(s)}" for s in facts.released]
     for by, wall, cpu in facts.comparisons:
         lines += ["", f"## By {by}", "", formats.to_markdown(wall, cpu)]
     if facts.ledgers:
-        lines += ["", "## Cost ledger", "", *ledger_table(facts.ledgers)]
+        lines += ["", "## Cost ledger"]
+        for table in tables.ledgers(facts.ledgers):
+            lines += ["", *([f"**{_text(table.title)}**", ""] if table.title else [])]
+            lines += [*_table(table.headings, table.rows), *_notes(table.notes)]
     if facts.tib:
         lines += ["", "## Time to fault in 1 TiB", "", *_table(TIB_HEADINGS, facts.tib)]
         lines += ["", _text(facts.tib_note)]
+    lines += ["", "## Counters", "", "Medians of the repeats.", ""]
+    lines += _table(*tables.told(COUNTER_HEADINGS, facts.counters))
     lines += ["", "## Next bottleneck", "", *(f"- {_text(s)}" for s in facts.next_lock)]
     lines += ["", "## What this does not tell", "", *(f"- {_text(s)}" for s in facts.tells_not)]
     if facts.disturbances:
@@ -30,46 +37,11 @@ def render(facts: Facts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ledger_rows(ledgers: list[Ledger]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return headings and rows: part, then ns per fault of every ledger's case."""
-    import pandas as pd  # noqa: PLC0415 - loaded by whoever made the ledgers
-
-    from faultbench.analysis.frame import describe  # noqa: PLC0415
-
-    shown = sorted(ledgers, key=lambda entry: -abs(entry.total.ns))[:8]
-    cases = pd.DataFrame([entry.case for entry in shown])
-    headings = ("ns per fault", *(describe(cases, i) for i in range(len(shown))))
-    names = list(dict.fromkeys(part.name for entry in shown for part in entry.parts))
-    rows = []
-    for name in names:
-        cells = []
-        for entry in shown:
-            part = next((p for p in entry.parts if p.name == name), None)
-            cells.append("–" if part is None else _ns(part.ns, part.low, part.high))
-        rows.append((name, *cells))
-    rows.append(("residual", *(_ns(e.residual) for e in shown)))
-    rows.append(("difference", *(_ns(e.total.ns, e.total.low, e.total.high) for e in shown)))
-    return headings, rows
+def _notes(notes: Sequence[str]) -> list[str]:
+    return ["", *(f"- {_text(note)}" for note in notes)] if notes else []
 
 
-def ledger_table(ledgers: list[Ledger]) -> list[str]:
-    """Return the ledger as a Markdown table."""
-    headings, rows = ledger_rows(ledgers)
-    return _table(headings, rows)
-
-
-def _ns(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
-    if math.isfinite(low) and math.isfinite(high):
-        return f"{_tenths(value)} [{_tenths(low)}, {_tenths(high)}]"
-    return _tenths(value)
-
-
-def _tenths(value: float) -> str:
-    """Return tenths without the sign of a zero."""
-    return f"{round(value, 1) + 0.0:.1f}"
-
-
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     made = ["| " + " | ".join(map(_text, headings)) + " |", "|" + "---|" * len(headings)]
     return [*made, *("| " + " | ".join(map(_text, row)) + " |" for row in rows)]
 

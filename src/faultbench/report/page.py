@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faultbench.analysis import formats, stats
+from faultbench.report import tables
 from faultbench.report.facts import COUNTER_HEADINGS, TIB_HEADINGS, Facts
-from faultbench.report.markdown import ledger_rows
 from faultbench.report.style import CSS
 
 POLICY = (
@@ -45,32 +45,35 @@ def render(facts: Facts, figures: Sequence[Path], left_out: str = "") -> str:
         + " ".join(f'<span class="badge {b.kind}">{escape(b.text)}</span>' for b in facts.badges)
         + "</p>",
         *(f'<p class="answer">{escape(s)}</p>' for s in facts.answer),
+        *(
+            f'<p class="further"><span class="badge {badge.kind}">{escape(badge.text)}</span> '
+            f"{escape(' '.join(said))}</p>"
+            for badge, said in facts.further
+        ),
         "</header>",
         _section("What was released, and what an upgrade sees", _list(facts.released)),
     ]
     if facts.tib:
-        inner = _table(TIB_HEADINGS, facts.tib) + f"<p>{escape(facts.tib_note)}</p>"
+        inner = _table(TIB_HEADINGS, facts.tib, "tib") + f"<p>{escape(facts.tib_note)}</p>"
         body.append(_section("Time to fault in 1 TiB of address space", inner))
     body.append(_section("The next bottleneck", _list(facts.next_lock)))
     body.append(_section("What this does not tell", _list(facts.tells_not)))
     told = f"<p>{escape(left_out)}</p>" if left_out else ""
     body.append(_section("Figures", told + "".join(_figure(path) for path in figures)))
     for by, wall, cpu in facts.comparisons:
-        cells = formats.rows(wall, cpu)
-        inner = _table(formats.HEADINGS, cells, verdict=True) + _list(formats.footnotes(wall))
-        body.append(_section(f"Comparison by {by}", inner))
+        inner = "".join(_titled(t, "cases") for t in tables.comparisons(wall, cpu))
+        body.append(_section(f"Comparison by {by}", inner + _list(formats.footnotes(wall))))
     if facts.ledgers:
-        headings, rows = ledger_rows(facts.ledgers)
-        inner = _table(headings, rows) + (
+        inner = "".join(_titled(t, "ledger") for t in tables.ledgers(facts.ledgers)) + (
             "<p>The parts and the residual add up to the difference. Intervals are 95 %; a part "
-            "without one is exact in virtual time.</p>"
+            "without one is exact: virtual time, or busy time that was asked for.</p>"
         )
         body.append(_section("Cost ledger", inner))
     body.append(
         _section(
             "Counters and fairness",
             f"<details><summary>{len(facts.counters)} rows, medians of the repeats</summary>"
-            + _table(COUNTER_HEADINGS, facts.counters)
+            + _table(*tables.told(COUNTER_HEADINGS, facts.counters))
             + "</details>",
         )
     )
@@ -101,22 +104,37 @@ def _list(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in lines) + "</ul>" if lines else ""
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, verdict: bool = False) -> str:
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headings)
+def _titled(table: tables.Table, kind: str) -> str:
+    head = f"<h3>{escape(table.title)}</h3>" if table.title else ""
+    return head + _table(table.headings, table.rows, kind) + _list(table.notes)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "plain") -> str:
+    """Return a table; ``kind`` is its class in the style sheet."""
+    head = "".join(f'<th scope="col">{escape(_parted(h))}</th>' for h in headings)
+    verdict = headings.index("verdict") if "verdict" in headings else None
     made = []
     for row in rows:
         marks = ""
-        if verdict:
-            kind = {stats.FASTER: "faster", stats.SLOWER: "slower"}.get(row[-1], "quiet")
-            marks = f' class="{kind}"'
-        cells = f'<th scope="row">{escape(row[0])}</th>'
+        if verdict is not None:
+            found = {stats.FASTER: "faster", stats.SLOWER: "slower"}.get(row[verdict], "quiet")
+            marks = f' class="{found}"'
+        cells = f'<th scope="row">{escape(_parted(row[0]))}</th>'
         cells += "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
         made.append(f"<tr{marks}>{cells}</tr>")
     body = "\n".join(made)
     return (
-        f'{HINT}<div class="scroll table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{body}\n</tbody></table></div>"
+        f'{HINT}<div class="scroll table" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr>'
+        f"</thead><tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def _parted(case: str) -> str:
+    """Return a case's name so that it parts at ``·`` only: ``2 workers`` stays together."""
+    parts = case.split(" · ")
+    if len(parts) == 1:
+        return case
+    return "\N{NO-BREAK SPACE}· ".join(p.replace(" ", "\N{NO-BREAK SPACE}") for p in parts)
 
 
 def _figure(path: Path) -> str:

@@ -29,22 +29,34 @@ linear-gradient(270deg,var(--shade),transparent) 100% 0/.9rem 100% scroll no-rep
 .hint{display:none;margin:.4rem 0 .2rem;color:var(--muted);font-size:.8rem}
 figure .hint{color:#5c5c5c}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums;margin:.4rem 0}
-th,td{padding:.32rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid
-var(--line)} th[scope=row],thead th:first-child,td:last-child,thead th:last-child{text-align:left}
-th[scope=row]{font-weight:400} td:last-child{white-space:normal;min-width:9rem}
-thead th{color:var(--muted);font-weight:600;border-bottom:2px solid
-var(--line)} tr.faster td:last-child{color:var(--good);font-weight:700} tr.slower
-td:last-child{color:var(--bad);font-weight:700} tr.quiet td:last-child{color:var(--muted)}
+th,td{padding:.32rem .5rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--line)}
+td{white-space:nowrap}
+th[scope=row],thead th:first-child{text-align:left;min-width:8.5rem;max-width:20rem}
+th[scope=row]{font-weight:400}
+thead th{color:var(--muted);font-weight:600;vertical-align:bottom;border-bottom:2px solid
+var(--line)}
+.plain td:last-child,.plain thead th:last-child,.tib td:last-child,.tib thead th:last-child{
+text-align:left;white-space:normal;min-width:9rem}
+.tib td:nth-child(2),.tib thead th:nth-child(2){text-align:left}
+.cases td:nth-child(2),.cases thead th:nth-child(2){text-align:left;min-width:5.5rem}
+.cases td{white-space:normal}
+.ledger td{white-space:normal} .ledger thead th+th{min-width:5.5rem}
+tr.faster td:nth-child(2){color:var(--good);font-weight:700}
+tr.slower td:nth-child(2){color:var(--bad);font-weight:700}
+tr.quiet td:nth-child(2){color:var(--muted)}
+@media (min-width:48rem){.tib th[scope=row]{white-space:nowrap}}
+h3{font-size:1rem;margin:1.2rem 0 .2rem}
+.further{font-size:.95rem;margin:.6rem 0}
 figure{margin:1rem 0;background:#fff;border:1px solid
 var(--line);border-radius:.4rem;padding:.5rem} figure
-img{display:block;width:100%;min-width:44rem;height:auto} pre{background:var(--card);border:1px
+img{display:block;max-width:100%;height:auto} pre{background:var(--card);border:1px
 solid var(--line);border-radius:.4rem;padding:.8rem; overflow-x:auto;font-size:.86rem}
 summary{cursor:pointer;color:var(--muted)}
 footer{margin-top:3rem;color:var(--muted);font-size:.85rem} @media
 (max-width:40rem){main{padding:1rem .8rem 2rem}h1{font-size:1.35rem}
-.answer{font-size:1.02rem}figure{padding:.2rem}figure img{width:52rem;max-width:none}
-td:last-child{min-width:0;white-space:nowrap}} @media
+.answer{font-size:1.02rem}figure{padding:.2rem}figure img{max-width:52rem}
+} @media
 (max-width:48rem){.hint{display:block}} @media
 print{body{font-size:11pt}main{max-width:none;padding:0}.scroll{overflow:visible}.hint{display:none}
-figure,tr{break-inside:avoid}figure img{min-width:0}details>*{display:block}}
+figure,tr{break-inside:avoid}figure img{max-width:100%}details>*{display:block}}
 """

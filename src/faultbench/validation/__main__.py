@@ -29,14 +29,12 @@ def main() -> None:
         for c, case in enumerate(cases.CASES)
         for s in range(len(case.series))
         for threads in case.threads
-        for variant in cases.VARIANTS
+        for variant in case.variants
     ]
     with ProcessPoolExecutor() as pool:
         rates = dict(zip(jobs, pool.map(one, jobs), strict=True))
-        fair = {
-            "240 writers that map and unmap": pool.submit(cases.writer_fairness, 240).result(),
-            "240 writers in a bare loop": pool.submit(cases.loop_fairness, 240).result(),
-        }
+        started = {name: pool.submit(simulate) for name, simulate in cases.FAIRNESS.items()}
+        fair = {name: found.result() for name, found in started.items()}
     verdict = check.summary(list(check.rows(records.read(RECORDED).trials)))
     try:
         target.write_text(page.render(rates, fair, verdict), encoding="utf-8")

@@ -29,7 +29,7 @@ from faultbench.machines import Job, Machine, get_machine
 from faultbench.model import TrialSpec
 from faultbench.rules import DEFAULT_KERNEL, NO_FILES, resolve
 from faultbench.topology import Topology, read_topology
-from faultbench.validation.cases import Varied
+from faultbench.validation.simulate import Varied
 
 BLOCKS, TRIES = 12, 200
 REAL_NS = 40_000_000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from faultbench.machines.description import load, names
-from faultbench.validation.cases import CASES, VARIANTS, Case
+from faultbench.validation.cases import CASES, Case
+from faultbench.validation.simulate import GENOA
 
 Rates = Mapping[tuple[int, int, int, str], float]  # case, series, threads, variant → rate
 BASE = "as described"
@@ -95,22 +97,22 @@ def _comparison(number: int, case: Case, rates: Rates) -> list[str]:
     def gain(n: int, variant: str) -> float:
         return rates[number, 1, n, variant] / rates[number, 0, n, variant] - 1
 
-    table = [["threads", "published", *VARIANTS, "verdict"]]
+    table = [["threads", "published", *case.variants, "verdict"]]
     for n in case.threads:
         known = [_published(series.published, n) for series in case.series]
         told = f"{known[1] / known[0] - 1:+.1%}" if known[0] and known[1] else ""
-        gains = [gain(n, variant) for variant in VARIANTS]
+        gains = [gain(n, variant) for variant in case.variants]
         table.append([str(n), told, *(f"{g:+.1%}" for g in gains), verdict(gains)])
     second, first = case.series[1].name, case.series[0].name
     return _markdown(table, f"{second}, against {first}")
 
 
 def verdict(gains: list[float]) -> str:
-    """Return what the model says of a comparison, given its result under each variant."""
+    """Return what the model says, given its result as described, then under each variant."""
     low, high = min(gains), max(gains)
     if low < -FLOOR / 10 and high > FLOOR / 10:
         return "undecided by this model (the sign flips)"
-    if max(abs(low), abs(high)) < FLOOR:
+    if abs(gains[0]) < FLOOR:
         return "undecided by this model (below 10 %)"
     if min(abs(low), abs(high)) < FLOOR:
         return "sign only"
@@ -118,36 +120,48 @@ def verdict(gains: list[float]) -> str:
 
 
 def _shapes(number: int, case: Case, rates: Rates) -> list[str]:
-    table = [["threads", "published", *VARIANTS]]
+    table = [["threads", "published", *case.variants]]
     first = case.threads[0]
     for n in case.threads:
         published = case.series[0].published
         known = _published(published, n)
         told = f"{known / published[first]:.2f}" if known else ""
-        ratios = [rates[number, 0, n, v] / rates[number, 0, first, v] for v in VARIANTS]
+        ratios = [rates[number, 0, n, v] / rates[number, 0, first, v] for v in case.variants]
         table.append([str(n), told, *(f"{ratio:.2f}" for ratio in ratios)])
     return _markdown(table, "rate over that of one thread")
 
 
 def _fairness(found: Mapping[str, Mapping[str, float]]) -> str:
     names = list(next(iter(found.values())))
-    table = [["", *names], *([k, *(f"{row[n]:.1f}" for n in names)] for k, row in found.items())]
+    table = [["", *names], *([k, *(_short(row[n]) for n in names)] for k, row in found.items())]
     return "\n".join(
         [
             "## Handoff fairness among 240 writers",
             "",
-            "Claim: with osq, the 4 ms handoff and the FIFO queue no writer of 240 starves.",
+            "Published: Waiman Long, 4f23dbc1e657 (5.3): 240 writers that sleep 5 µs in their "
+            "critical section, for 5 s, on 40 cores with 80 threads. Fewest, mean and most "
+            "operations of a writer: 1, 7,792 and 173,696 before the handoff, 5,842, 6,542 and "
+            f"7,458 with it. Simulated: a CPU for each on {load(GENOA).about_model}.",
             "",
             *_markdown(table, "operations per writer"),
             "",
-            "Writers with work between two operations share the lock. A bare loop that comes back "
-            "sooner than a line travels keeps the lock to itself here: the spinner at the head of "
-            "the osq always asks for the line a few nanoseconds after the holder has, and no "
-            "interrupt ever breaks that step. Nobody sleeps, so the handoff never applies. Real "
-            "CPUs are noisier; the model is wrong about such loops, and says so here.",
+            "Agrees: with the handoff nobody starves. Rates cannot be compared: three of the "
+            "published writers shared a CPU. Simulated ones are more alike, since nobody else is "
+            "on theirs. Writers that map and unmap share the lock as well.",
+            "",
+            "The last two rows are published nowhere. A loop that never sleeps never queues, so "
+            "the handoff does not apply and only the osq is left. Where a load leaves the holder "
+            "its copy, a writer that comes back sooner than a line travels (100 ns) asks for it "
+            "a few nanoseconds before the head of the osq does, every time; where a written line "
+            "migrates, all get their turn. What a CPU does is a rule of its machine file "
+            "(`dirty_load`).",
             "",
         ]
     )
+
+
+def _short(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:,.1f}"  # the loops measure no wait
 
 
 def _figure(value: float | None) -> str:

@@ -1,0 +1,72 @@
+"""`--lines` names what a simulated fault waits for, spinning included, and of what total."""
+
+import re
+
+import pytest
+
+from faultbench import costs
+from faultbench.cli import lines
+from faultbench.errors import UsageError
+from faultbench.machines import Job, get_machine
+from faultbench.model import Handler, Path, Status, Trial, TrialSpec
+from faultbench.rules import resolve
+
+pytest.importorskip("faultbench._virtual")
+
+
+def trial(path, workers, handler=Handler.EXT4, kernel="v6.6"):
+    spec = TrialSpec("virtual:generic", kernel, path, resolve(kernel, path), handler,
+                     threads=workers, vmas=workers, faults=60, warmup_faults=20)  # fmt: skip
+    ran = get_machine("virtual").run(Job(spec, cost=costs.load("default").steps))
+    extra = {name: ran[name] for name in ("lines", "steps")}
+    return Trial(spec, Status(ran["status"]), worker=ran["worker"], extra=extra)
+
+
+def figures(text):
+    return [float(n.replace(",", "")) for n in re.findall(r"[\d,]*\d(?:\.\d+)?", text)]
+
+
+def test_spinning_is_told_with_the_total(capsys):
+    """Of 29,800 ns a fault the hottest line showed 1,777, and 25,000 ns of spinning nowhere."""
+    lines.show([trial(Path.RETRY, 32), trial(Path.DIRECT, 32)])
+    shown = capsys.readouterr().out
+    retry, direct = re.findall(
+        r"of ([\d,]+) ns a fault: ([\d,]+) running, ([\d,]+) waiting for lines, ([\d,]+) spinning "
+        r"\(i_pages ([\d,]+)[^)]*\), ([\d,]+)", " ".join(shown.split()))  # fmt: skip
+    for found in (retry, direct):
+        total, running, waiting, spinning, i_pages, asleep = map(figures, found)
+        assert spinning[0] > total[0] / 2
+        assert i_pages[0] > 0.9 * spinning[0]
+        parts = running[0] + waiting[0] + spinning[0] + asleep[0]
+        assert parts == pytest.approx(total[0], abs=3)
+    assert shown.index("ext4 retry") < shown.index("ext4 direct")
+    assert "never in a release" in shown
+
+
+def test_lines_add_up_to_the_waiting(capsys):
+    lines.show([trial(Path.DIRECT, 16)])
+    shown = capsys.readouterr().out
+    (waiting,) = re.findall(r"([\d,]+) waiting for lines", " ".join(shown.split()))
+    rows = re.findall(r"^ *([\d,]+) +[\d.]+  \S", shown, re.MULTILINE)
+    assert sum(figures(row)[0] for row in rows) == pytest.approx(figures(waiting)[0], rel=0.05)
+
+
+def test_nothing_is_listed_that_nobody_waited_for(capsys):
+    """One worker had five lines of zeros."""
+    lines.show([trial(Path.RETRY, 1, Handler.DEVICE_DAX)])
+    shown = capsys.readouterr().out
+    assert "every access found its line" in shown
+    assert "0.00" not in shown
+    assert "vmas -" not in shown
+
+
+def test_kernels_that_no_laboratory_has_say_so(capsys):
+    lines.show([trial(Path.DIRECT, 2, Handler.DEVICE_DAX, k) for k in ("v6.16", "v6.6")])
+    shown = capsys.readouterr().out
+    assert "v6.16: not confirmed by a kernel" in shown
+    assert shown.index("(v6.6 on") < shown.index("(v6.16 on")
+
+
+def test_no_simulated_trial_is_an_error():
+    with pytest.raises(UsageError, match="--machine virtual"):
+        lines.show([])

@@ -1,0 +1,109 @@
+"""No command's output option destroys what it reads, or results of any sweep."""
+
+import shutil
+
+import pytest
+
+from tests.cli.test_analysis_commands import results, run  # noqa: F401 - a fixture
+
+COMMANDS = {
+    "report": ("report", "ok.jsonl", "-o", "ok.jsonl"),
+    "markdown": ("report", "ok.jsonl", "--format", "markdown", "-o", "other.jsonl"),
+    "export": ("export", "ok.jsonl", "-o", "ok.jsonl"),
+    "another": ("export", "ok.jsonl", "-o", "other.jsonl"),
+    "wis": ("export", "ok.jsonl", "--format", "will-it-scale", "-o", "other.jsonl"),
+    "explain": ("explain", "--svg", "ok.jsonl"),
+    "picture": ("calibrate", "-o", "m.toml", "--picture", "ok-plot.png"),
+    "plot": ("plot", "ok.jsonl", "-o", "ok"),
+    "lab": ("lab", "plot", "-o", "ok"),
+    "fit": ("fit", "points.csv", "-o", "ok"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_results_are_never_overwritten(results, tmp_path, monkeypatch, case):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    for name in ("ok.jsonl", "other.jsonl", "ok-plot.png"):
+        shutil.copy(results, name)
+    (tmp_path / "points.csv").write_text("1,2\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = run(*COMMANDS[case], code=74)
+    assert len(done.stderr.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["report", "plot", "export"])
+@pytest.mark.parametrize("place", ["", "./"])
+def test_no_name_is_told_in_one_line(results, tmp_path, monkeypatch, command, place):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    done = run(command, results, "-o", place, code=2)
+    assert "wants" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [("-o", "no/such/x.toml"), ("-o", "x.toml", "--picture", "no/such/x.png"),
+     ("-o", "x.toml", "--picture", "x.nope")],
+)  # fmt: skip
+def test_calibrate_refuses_before_it_measures(tmp_path, monkeypatch, more):
+    from faultbench import calibrate
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibrate, "measure", lambda *_: pytest.fail("measured"))
+    run("calibrate", *more, code=2 if "x.nope" in more else 74)
+    assert list(tmp_path.iterdir()) == []
+
+
+ESC = "\x1b[31mred"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("machines", ESC), ("machines", ""), ("info", "--cost", ""), ("audit", ""), (ESC,),
+     ("import", "x", "--format", "pft", "-o", "o.jsonl", "--kernel", ESC),
+     ("explain", "--machine", f"virtual:{ESC}"), ("explain", "--machine", "virtual:"),
+     ("plot", ESC), ("sweep", "--mapping", f"file:{ESC}", "--machine", "kernel")],
+)  # fmt: skip
+def test_nothing_that_a_terminal_would_obey_is_printed(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments, code=65 if arguments[0] == "plot" else 2)
+    assert "\x1b" not in done.stderr + done.stdout
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_export_of_somebody_s_file_is_safe_on_a_terminal(tmp_path):
+    from dataclasses import replace
+
+    from faultbench import records
+    from tests.test_records import HEADER, small
+
+    trial = replace(small(), worker={"faults": [3], "window_ns": [1000], "cpu_ns": [1000]})
+    trial = replace(trial, spec=replace(trial.spec, kernel=ESC), message="two\nlines\x1b")
+    with records.Writer.create(tmp_path / "r.jsonl", HEADER) as writer:
+        writer.append(trial)
+    for kind in ("csv", "will-it-scale"):
+        done = run("export", tmp_path / "r.jsonl", "--format", kind)
+        assert "\x1b" not in done.stdout
+
+
+def test_a_machine_that_there_is_not_is_told_as_it_was_asked_for():
+    assert run("machines", "nope", code=2).stderr.startswith("faultbench: machines nope: unknown")
+
+
+def test_version_and_help_say_everything_in_whole_words():
+    from faultbench import __version__
+    from faultbench.cli import COMMANDS
+    from faultbench.rules import KNOBS
+
+    assert run("--version").stdout == f"faultbench {__version__}\n"
+    whole = run("--help").stdout
+    assert "…" not in whole
+    assert "..." not in whole.replace("[ARGS]...", "")
+    for command in COMMANDS:
+        shown = run(command, "--help").stdout
+        assert "<" not in shown.replace("faults_per_s < -5%", "")
+    sweep = " ".join(run("sweep", "--help").stdout.split())
+    for knob, choices in KNOBS.items():
+        assert knob in sweep
+        assert all(choice in sweep for choice in choices)

@@ -1,0 +1,66 @@
+"""The table at the end of a sweep says what its marks mean, and does not contradict itself."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from faultbench import costs
+from faultbench.cli import summary
+from faultbench.cli.ratios import Ratios
+from faultbench.disturbance import WORDS
+from faultbench.table import frame
+from tests.analysis.files import sweep_trials
+from tests.cli.test_analysis_commands import run
+
+
+def rendered(trials):
+    return [line.plain for line in summary.render(trials, costs.load("default"), 120)]
+
+
+def test_no_blank_lines_around_and_no_spaces_behind():
+    lines = rendered(sweep_trials(writers=(0,)))
+    assert lines[0].startswith("machine threads")
+    assert lines[-1]
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+def test_transient_trials_are_marked_and_explained():
+    trials = sweep_trials(machine="virtual:generic", writers=(0, 1), cpus=99)
+    trials = [replace(t, flags=("transient",) if t.spec.writers else ()) for t in trials]
+    lines = rendered(trials)
+    (said,) = (line for line in lines if "transient" in line)
+    assert "† transient" in said
+    text = " ".join(" ".join(lines).split())
+    assert "fewer than 10 writer operations" in text
+    assert "a window under 20 ms" in text
+    assert "disturbed of" not in text
+    rows = [line for line in lines if re.search(r" (retry|direct)( †)? +\d", line)]
+    assert len([row for row in rows if "†" in row]) == len(rows) / 2
+
+
+def test_the_noise_said_is_that_of_the_rows():
+    """A star is judged by the floor of its load; one figure for the sweep contradicted it."""
+    trials = [
+        *sweep_trials(writers=(0,), noise=0.001),
+        *sweep_trials(writers=(1,), threads=(1,), noise=0.3),
+    ]
+    ratios = Ratios(frame(trials), "faults_per_s")
+    low, high = (float(n) for n in re.findall(r"[\d.]+", ratios.floors))
+    assert low < 2 < high
+    (said,) = (line for line in rendered(trials) if "noise of this machine" in line)
+    assert f"by load: faults/s {ratios.floors}" in said
+
+
+def test_work_by_count_is_said_in_the_title():
+    trials = [
+        replace(t, spec=replace(t.spec, faults=100, duration_ns=0))
+        for t in sweep_trials(machine="virtual:generic", writers=(0,))
+    ]
+    assert rendered(trials)[0].endswith("6 trials each, 100 faults per worker")
+    assert "per worker" not in rendered(sweep_trials())[0]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_info_says_what_a_flag_means(word):
+    assert f"{word} " in run("info").stdout
