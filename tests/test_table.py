@@ -50,6 +50,14 @@ def test_the_first_columns_are_the_contract():
     assert list(table.frame([TRIAL]).columns)[: len(CONTRACT)] == CONTRACT
 
 
+def test_writes_that_were_not_counted_are_empty():
+    """Without writers too, where a zero stood."""
+    alone = replace(TRIAL, spec=replace(TRIAL.spec, writers=0), worker={"faults": [1]}, writer={})
+    assert table.row(alone)["mmap_lock_writes"] == 0
+    unseen = replace(alone, extra={"uncounted": {"mmap_lock_writes": "no rights"}})
+    assert table.row(unseen)["mmap_lock_writes"] is None
+
+
 def test_one_row_by_hand():
     row = table.row(TRIAL)
     assert row["window_ns"] == 2 * 10**9

@@ -24,7 +24,7 @@ cdef extern from "fb_trial.h" nogil:
         const int *cpus
         uint64_t step, slice, skew, offset, length
         char *existing
-        int read_only
+        int read_only, fresh
         uint64_t duration_ns, warmup_ns, faults, warmup_faults, writer_interval_ns
 
     struct fb_pass:
@@ -87,6 +87,7 @@ cdef list _worker_rows(fb_trial *t):
         row = _pass(&w.window)
         row["counted_touches"] = w.counted.touches
         row["counted_faults"] = w.counted.faults
+        row["counted_majflt"] = w.counted.majflt
         row["probe_bytes"] = w.probe_bytes
         row["probe_faults"] = w.probe_faults
         row["refill_by_mmap"] = w.refill_by_mmap
@@ -113,8 +114,9 @@ def run_trial(spec: dict) -> dict:
     `spec`: ``workers vmas mms writers access writer_op map_private sync advice no_fixed step slice skew offset length
     duration_ns warmup_ns faults warmup_faults writer_interval_ns count`` (ints, as struct fb_spec), ``fds`` (files
     to map; empty: anonymous), ``ids`` (tracepoint ids in the order of `EVENTS`; 0 or -errno: not counted), ``cpus``
-    (workers, then writers); optional ``read_only`` (map without PROT_WRITE) and ``existing`` (address of memory
-    of the caller's to fault instead of a mapping of our own).
+    (workers, then writers); optional ``read_only`` (map without PROT_WRITE), ``fresh`` (only the counted pass, on
+    pages that nothing has touched) and ``existing`` (address of memory of the caller's to fault instead of a mapping
+    of ours).
 
     A counter that is negative is -errno of why it was not counted. ``window_ns`` is the pass without its refills,
     ``touch_ns`` the touches alone. Raises OSError (mapping refused, no threads; ECHILD when an address space's
@@ -149,7 +151,7 @@ def run_trial(spec: dict) -> dict:
         t.spec.duration_ns, t.spec.warmup_ns = spec["duration_ns"], spec["warmup_ns"]
         t.spec.faults, t.spec.warmup_faults = spec["faults"], spec["warmup_faults"]
         t.spec.writer_interval_ns = spec["writer_interval_ns"]
-        t.spec.read_only = spec.get("read_only", 0)
+        t.spec.read_only, t.spec.fresh = spec.get("read_only", 0), spec.get("fresh", 0)
         t.spec.existing = <char *><uintptr_t>spec.get("existing", 0)
         if t.spec.existing != NULL and (t.spec.mms > 1 or t.spec.vmas > 1):
             raise ValueError("existing memory is one mapping of one process")

@@ -118,7 +118,8 @@ def _counters(trial: Trial, values: dict[str, Any]) -> None:
         values["worker_faults_min"] = min(faults)
         values["worker_faults_max"] = max(faults)
     writes = [*worker.get("mmap_lock_writes", []), *trial.writer.get("mmap_lock_writes", [])]
-    if "mmap_lock_writes" in worker or "mmap_lock_writes" in trial.writer or not trial.spec.writers:
+    uncounted = "mmap_lock_writes" in trial.extra.get("uncounted", ())
+    if writes or not (trial.spec.writers or uncounted):
         values["mmap_lock_writes"] = sum(writes)
     values["writer_ops"] = sum(trial.writer.get("ops", ()))
     if waits := trial.writer.get("wait_ns_max"):

@@ -35,6 +35,15 @@ def test_a_file_that_cannot_be_written_is_refused_before_a_guest_boots(
         (("run", "--module", "."), "needs --device"),
         (("run", "--module", "/no/such", "--device", "/dev/x", "--offline"), "not a folder|cached"),
         (("check", "/no/such"), "no such file"),
+        (("check", "-o", "x"), "lab run -o FILE. writes records"),
+        (("check", "--recorded", "--keep"), "nothing to keep"),
+        (("check", "x", "--recorded"), "either FILE or --recorded"),
+        (("run", "x"), "lab run FILE: it takes -o, --instructions"),
+        (("run", "--recorded"), "it takes"),
+        (("run", "--module", ".", "--device", "/dev/x", "-o", "y"), "prints its report"),
+        (("fetch", "--instructions"), "it takes no options"),
+        (("fetch", "--offline"), "to ask the index"),
+        (("plot", "--recorded"), "where no FILE is named"),
     ],
 )
 def test_bad_input_is_told_in_two_lines(tmp_path, arguments, message):

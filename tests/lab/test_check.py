@@ -9,6 +9,7 @@ import pytest
 
 from faultbench import records, rules
 from faultbench.enums import Access, Handler, Path
+from faultbench.errors import UsageError
 from faultbench.lab import check, run, sequence
 from faultbench.lab.cases import cases_61, cases_612, timed_cases
 from faultbench.rules import UNCONFIRMED
@@ -73,6 +74,31 @@ def test_a_wrong_model_is_found(recorded):
     assert "mmap_lock_reads" in row.differences
     assert "BAD" in check.table([row])
     assert "the model is wrong" in check.summary([row])
+
+
+def test_attempts_and_switches_are_shown_as_ranges(rows):
+    lines = check.table(rows).splitlines()
+    head = next(line for line in lines if line.endswith("switches"))
+    assert head.split()[-2:] == ["contended", "switches"]
+    ranges = [line for line in lines if "retry" in line and "writer" in line]
+    assert any("–" in line.split()[-1] or "~" in line.split()[-2] for line in ranges)
+    for row in rows:
+        samples = len(row.kernel["mmap_lock_reads"])
+        assert (samples > 1) == row.case.varies
+        assert len(row.kernel["parks"]) == len(row.model["parks"]) == samples
+
+
+def test_a_sweeps_file_is_told_what_it_is(tmp_path):
+    header = records.Header("0.1.0")
+    with records.Writer.create(tmp_path / "sweep.jsonl", header):
+        pass
+    with pytest.raises(UsageError, match=r"a results file of sweep, not of `lab run`"):
+        run.read(tmp_path / "sweep.jsonl")
+
+
+def test_the_verdict_names_its_two_faults():
+    text, _ = sequence.report(recorded=True, say=print)
+    assert "operations of the first fault 22, of the second 18" in text
 
 
 def test_a_race_to_be_first_is_no_difference_but_more_is():

@@ -1,3 +1,4 @@
+import re
 import subprocess
 
 import pytest
@@ -64,6 +65,20 @@ def test_a_failed_download_leaves_nothing(cache, index, monkeypatch):
     with pytest.raises(ResourceError, match="Could not connect"):
         packages.fetch("6.12")
     assert list(cache.iterdir()) == []
+
+
+def test_a_download_tells_how_far_it_is(cache, index, monkeypatch):
+    def fetched(words, cwd=None, **_):
+        if words[1] == "download":
+            (cwd / f"{words[-1]}.deb").write_bytes(b"x" * (1 << 20))
+        return subprocess.CompletedProcess(words, int(words[0] == "dpkg-deb"), "", "stop here\n")
+
+    monkeypatch.setattr(packages.tools, "run", fetched)
+    said = []
+    with pytest.raises(ResourceError, match="stop here"):
+        packages.fetch("6.12", said.append)
+    assert "downloading linux-image-6.12.99+deb12-cloud-amd64 (1 of " in said[0]
+    assert re.search(r"unpacking \d+ MB", said[-1])
 
 
 def test_a_failed_download_falls_back_to_an_older_kernel(cache, index, monkeypatch):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from faultbench.errors import ResourceError
-from faultbench.lab import packages, tools
+from faultbench.errors import FaultbenchError, ResourceError
+from faultbench.lab import build, packages, run, tools
 
 TREE = "sleep 1234.5 & sleep 1234.5 & sleep 1234.5"  # a build: what its root started goes on alone
 WAITING = (
@@ -129,6 +129,44 @@ def test_a_hangup_that_is_ignored_stays_ignored(tmp_path, start):
     process.terminate()
     assert process.wait(timeout=30) == 143
     assert asleep() == before
+
+
+def fake_headers(tmp_path, makefile):
+    """A kernel whose headers hold a Makefile of ours."""
+    headers = tmp_path / "root/usr/src/linux-headers-6.12.0"
+    headers.mkdir(parents=True)
+    (headers / "Makefile").write_text(makefile)
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "Kbuild").write_text("obj-m := x.o\n")
+    return packages.Kernel("6.12", "6.12.0", "1", tmp_path / "root"), source
+
+
+def test_a_module_that_does_not_build_is_named_by_the_users_folder(tmp_path):
+    """It named the copy in /tmp, which was gone."""
+    text = "modules:\n\t@echo $(M)/x.c:5: error: unknown type >&2; exit 2\n"
+    kernel, source = fake_headers(tmp_path, text)
+    with pytest.raises(FaultbenchError) as caught:
+        build.module_in(kernel, source, tmp_path / "copy")
+    assert f"the module in {source} does not build: {source}/x.c:5: error" in str(caught.value)
+    assert "copy" not in str(caught.value)
+
+
+def test_compilers_leave_their_files_where_they_are_removed(tmp_path):
+    """Stopped, gcc leaves cc*.s in TMPDIR."""
+    text = "modules:\n\t@echo $$TMPDIR > $(M)/where; touch $(M)/x.ko\n"
+    kernel, source = fake_headers(tmp_path, text)
+    with packages.scratch("build-", tmp_path) as folder:
+        built = build.module_in(kernel, source, folder / "driver")
+        assert (built.parent / "where").read_text().strip() == str(folder)
+
+
+def test_all_that_is_missing_is_named_at_once(monkeypatch):
+    monkeypatch.setattr(packages.shutil, "which", lambda *_, **__: None)
+    names = "gcc, make, qemu-system-x86_64, busybox, modprobe, mkfs.ext4, mkfs.xfs not found"
+    debs = "busybox-static e2fsprogs gcc kmod make qemu-system-x86 xfsprogs"
+    with pytest.raises(ResourceError, match=f"{names}; apt-get install {debs}"):
+        run.run_all(print)  # before anything is fetched
 
 
 def test_a_scratch_folder_is_gone_after_an_error(tmp_path):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,41 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Faulted:
-    """What a few hundred faults showed. `reads` per fault and why not, where not counted."""
+    """What a few faults showed: `locked` of `faults` took mmap_lock; None and why not.
 
-    reads: float | None
+    `probed` bytes were touched page by page, which took `probe_faults`. `major`: of `faults`, read
+    from a disk.
+    """
+
+    locked: int | None
     reason: str | None
-    bytes_per_fault: int | None
     faults: int
+    probed: int = 0
+    probe_faults: int = 0
+    major: int = 0
+
+    @property
+    def reads(self) -> float | None:
+        """Reads of mmap_lock per fault."""
+        return None if self.locked is None else round(self.locked / self.faults, 4)
+
+    @property
+    def bytes_per_fault(self) -> int | None:
+        """Bytes that one fault maps."""
+        return self.probed // self.probe_faults if self.probe_faults else None
+
+
+def together(found: Sequence[Faulted]) -> Faulted:
+    """Return the sums; a part that was not counted leaves the whole uncounted, with its reason."""
+    counts = [one.locked for one in found if one.locked is not None]
+    return Faulted(
+        sum(counts) if len(counts) == len(found) else None,
+        next((one.reason for one in found if one.reason), None),
+        sum(one.faults for one in found),
+        sum(one.probed for one in found),
+        sum(one.probe_faults for one in found),
+        sum(one.major for one in found),
+    )
 
 
 def fault(
@@ -34,32 +63,31 @@ def fault(
     advice: int = 0,
     fd: int = -1,
     faults: int = FAULTS,
-    probe: bool = True,
-    count: bool = True,
     **more: int,
 ) -> Faulted:
-    """Map (or take ``existing=``), touch, and count. OSError where the kernel refuses."""
+    """Map (or take ``existing=``), touch, and count. OSError where the kernel refuses.
+
+    With ``fresh=1`` every page is touched once only, and nothing tells what a fault maps.
+    """
     engine = importlib.import_module("faultbench._kernel")
-    ids = list(_ids(engine.EVENTS)) if count else [-errno.EPERM] * len(engine.EVENTS)
+    ids = list(_ids(engine.EVENTS))
     spec: dict[str, Any] = dict.fromkeys(
         "map_private sync no_fixed skew offset length duration_ns warmup_ns warmup_faults "
         "writer_interval_ns writers writer_op".split(),
         0,
     )
     spec |= {"workers": 1, "vmas": 1, "mms": 1, "access": access, "advice": advice}
-    spec |= {"step": step, "slice": size, "faults": faults, "count": int(count), "ids": ids}
+    spec |= {"step": step, "slice": size, "faults": faults, "count": 1, "ids": ids}
     spec |= {"fds": [fd] if fd >= 0 else [], "cpus": [-1], **more}
     worker = engine.run_trial(spec)["worker"]
     reads, traps = worker["mmap_lock_reads"][0], worker["traps"][0]
-    done = worker["counted_faults"][0] if count else worker["faults"][0]
-    whole = worker["probe_faults"][0] if probe else 0
-    mapped = worker["probe_bytes"][0] // whole if whole > 0 else None
+    probe = worker["probe_bytes"][0], max(0, worker["probe_faults"][0])
     missing = min(reads, traps)
     if missing < 0:
-        return Faulted(None, counting.reason(-missing), mapped, done)
+        return Faulted(None, counting.reason(-missing), worker["counted_faults"][0], *probe)
     if traps == 0:
-        return Faulted(None, "no touch faulted", mapped, done)
-    return Faulted(round(reads / traps, 4), None, mapped, traps)
+        return Faulted(None, "no touch faulted", 0, *probe)
+    return Faulted(reads, None, traps, *probe, major=worker["counted_majflt"][0])
 
 
 @functools.cache

@@ -17,7 +17,8 @@ from typing import Any
 from faultbench.audit.faulting import READ, Faulted, fault, refused
 from faultbench.machines import mappings
 
-KINDS = ("anon", "anon-thp", "memfd", "file", "vdso", "arena", "userfaultfd")
+KINDS = ("anon", "anon-thp", "memfd", "file", "file-cold", "vdso", "arena", "userfaultfd")
+IN_CACHE = "while its pages are in the cache; read from disk: see file-cold"
 _PMD = 2 << 20
 _SYS_USERFAULTFD = 323
 _UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_COPY = 0xC018AA3F, 0xC020AA00, 0xC028AA03
@@ -52,7 +53,7 @@ def verdict(found: Faulted, why: str) -> str:
 
 def absent(mapping: str, reason: str) -> Row:
     """Return the row of what this kernel or user cannot have."""
-    empty = Faulted(None, reason, None, 0)
+    empty = Faulted(None, reason, 0)
     return {**row(mapping, empty), "verdict": "not available"}
 
 
@@ -94,22 +95,52 @@ def _memory_file(size: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _file() -> Row:
+@contextlib.contextmanager
+def _disk_file(size: int) -> Iterator[int | None]:
+    """Yield a file on a disk, written out; None where no folder is on one."""
     for folder in (".", "/var/tmp", tempfile.gettempdir()):  # noqa: S108 - a file that is unlinked at once
-        if not os.access(folder, os.W_OK) or _on_memory(folder):
+        if not os.access(folder, os.W_OK) or on_memory(folder):
             continue
         with tempfile.TemporaryFile(dir=folder) as stream:
-            stream.write(b"\0" * (512 * 4096))
+            stream.write(b"\0" * size)
             stream.flush()
             os.fsync(stream.fileno())
-            # Every 64 KiB: fault-around maps the neighbours of a page that is in the cache.
-            found = fault(fd=stream.fileno(), access=READ, step=65536)
-            return row("file", found, "the page is not in the cache")
-    return absent("file", "no writable folder on a file system that is not memory; run elsewhere")
+            yield stream.fileno()
+            return
+    yield None
 
 
-def _on_memory(folder: str) -> bool:
-    return mappings.file_system(folder) in (_TMPFS, _RAMFS)
+_NO_DISK = "no writable folder on a file system that is not memory; run elsewhere"
+
+
+def _file() -> Row:
+    with _disk_file(512 * 4096) as fd:
+        if fd is None:
+            return absent("file", _NO_DISK)
+        # Every 64 KiB: fault-around maps the neighbours of a page that is in the cache.
+        found = row("file", fault(fd=fd, access=READ, step=65536))
+        if found["mmap_lock_reads_per_fault"] is not None:
+            found["verdict"] += f" {IN_CACHE}"
+        return found
+
+
+def _file_cold() -> Row:
+    """Each page once, after it was dropped from the cache; without readahead of the next."""
+    step, faults = 256 << 10, 32
+    with _disk_file(step * faults) as fd:
+        if fd is None:
+            return absent("file-cold", _NO_DISK)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        asked = {"step": step, "size": step * faults, "advice": mappings.ADVICE_RANDOM}
+        found = fault(fd=fd, access=READ, faults=faults, fresh=1, **asked)
+    if found.reads is not None and found.major < found.faults * 0.9:
+        return absent("file-cold", "the file system keeps its pages in the cache")
+    return row("file-cold", found, "the page is read from disk, and the fault done again")
+
+
+def on_memory(path: str) -> bool:
+    """Whether a path's file system has no disk."""
+    return mappings.file_system(path) in (_TMPFS, _RAMFS)
 
 
 def _vdso() -> Row:
@@ -185,6 +216,7 @@ _MEASURE: dict[str, Callable[[], Row]] = {
     "anon-thp": _anon_thp,
     "memfd": _memfd,
     "file": _file,
+    "file-cold": _file_cold,
     "vdso": _vdso,
     "arena": _arena,
     "userfaultfd": _userfaultfd,

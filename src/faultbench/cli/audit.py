@@ -60,13 +60,12 @@ def _text(report: dict[str, Any]) -> str:
     ]
     reasons: dict[str, list[str]] = {}
     for row in report["mappings"]:
-        reads = row["mmap_lock_reads_per_fault"]
-        number = "-" if reads is None else f"{reads:.2f}"
-        lock = _LOCK[row["vma_lock"]]
-        lines.append(
-            f"{row['mapping']:{width}}  {number:>9}  {lock:9}  {_size(row['bytes_per_fault']):>7}  "
-            f"{row['verdict']}"
-        )
+        parts = row.get("by_range", ())
+        if len(parts) > 1:  # huge ranges and others are two sorts of faults
+            of = [{**p, "verdict": _of(p, row["ranges"])} for p in parts]
+            lines += [_line(row["mapping"] * (p is of[0]), p, width) for p in of]
+        else:
+            lines.append(_line(row["mapping"], row, width))
         if row["reason"]:
             reasons.setdefault(row["reason"], []).append(row["mapping"])
         lines += _huge(row)
@@ -77,6 +76,18 @@ def _text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _line(name: str, row: dict[str, Any], width: int) -> str:
+    reads = row["mmap_lock_reads_per_fault"]
+    number = "-" if reads is None else f"{reads:.2f}"
+    lock = _LOCK[None if reads is None else reads < 0.5]
+    size = _size(row["bytes_per_fault"])
+    return f"{name:{width}}  {number:>9}  {lock:9}  {size:>7}  {row['verdict']}"
+
+
+def _of(part: dict[str, Any], ranges: int) -> str:
+    return f"{part['ranges']} of {ranges} ranges: {part['verdict']}"
+
+
 def _huge(row: dict[str, Any]) -> list[str]:
     if "huge" not in row:
         return [f"    {w['reason']}\n      fix: {w['fix']}" for w in row.get("why_not", ())]
@@ -84,7 +95,9 @@ def _huge(row: dict[str, Any]) -> list[str]:
         return [f"    2 MiB: all {row['ranges']} ranges looked at are mapped by one fault each"]
     lines = [f"    2 MiB: {row['huge_ranges']} of {row['ranges']} ranges looked at"]
     for why in row["why_not"]:
-        lines.append(f"    {why['ranges']} not: {why['reason']}")
+        lines.append(
+            f"    {why['ranges']} {'' if why.get('zero_page') else 'not: '}{why['reason']}"
+        )
         lines.append(f"      fix: {why['fix']}")
     return lines
 
@@ -96,25 +109,39 @@ def _process(found: dict[str, Any]) -> list[str]:
     ]
     for kind in found["kinds"]:
         reads = kind["mmap_lock_reads_per_fault"]
-        text = "not measured" if reads is None else f"{reads:.2f}"
+        text = f"not measured: {kind['reason']}" if reads is None else f"{reads:.2f}"
+        if reads is not None and len(kind.get("by_range", ())) > 1:
+            text = ", ".join(
+                f"{p['mmap_lock_reads_per_fault']:.2f} in {p['ranges']}" for p in kind["by_range"]
+            )
+            text += f" of {kind['ranges']} ranges"
         lines.append(
             f"{kind['kind']:10}{kind['vmas']:>6}{_size(kind['bytes']):>9}"
             f"{_size(kind['resident']):>10}  {text}"
         )
-        if kind["misaligned"]:
-            lines.append(
-                f"  {kind['misaligned']} mapped where 2 MiB entries cannot be used: "
-                "address and file offset differ modulo 2 MiB; mmap at an aligned address"
-            )
-        if kind["private"]:
-            lines.append(f"  {kind['private']} mapped private: writes copy pages; use MAP_SHARED")
+        if kind["file"]:
+            lines += [f"  {kind['file']}", *_file(kind)]
     if found["bytes_under_mmap_lock"] is None:
         return [*lines, f"how much faults under mmap_lock: unknown; {found['reason']}"]
     share = found["bytes_under_mmap_lock"]
     return [
         *lines,
-        f"faults under mmap_lock: {_size(share)} of {_size(found['bytes_judged'])} judged",
+        f"faults under mmap_lock: {_size(share)} of {_size(found['bytes_judged'])} judged"
+        " (read faults of DAX files and devices; files while they are in the cache)",
     ]
+
+
+def _file(kind: dict[str, Any]) -> list[str]:
+    lines = []
+    if "ranges" in kind:
+        lines.append(f"  2 MiB: {kind['huge_ranges']} of {kind['ranges']} ranges looked at")
+        lines += [f"  {why['ranges']}: {why['reason']}; {why['fix']}" for why in kind["why_not"]]
+    if kind["private"]:
+        lines.append(
+            f"  {kind['private']} mapped private: a write copies a page of 4 KiB, on ext4 always "
+            "under mmap_lock (its handler has no ->map_pages); use MAP_SHARED"
+        )
+    return lines
 
 
 def _size(count: int | None) -> str:

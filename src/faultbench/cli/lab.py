@@ -52,29 +52,75 @@ def lab(
     """
     from faultbench.errors import UsageError
 
-    if action not in ("fetch", "run", "check", "plot"):
-        raise UsageError(f"lab {action}: unknown; there are fetch, run, check, plot")
-    if module is None and (device or symbol):
-        raise UsageError("--device and --symbol belong to lab run --module DIR")
+    if action not in _TAKES:
+        raise UsageError(f"lab {action}: unknown; there are {', '.join(_TAKES)}")
+    _refuse(
+        action,
+        {
+            "FILE": file,
+            "-o": output,
+            "--recorded": recorded,
+            "--sequence": sequence,
+            "--instructions": instructions,
+            "--module": module,
+            "--device": device,
+            "--symbol": symbol,
+            "--keep": keep,
+            "--offline": offline,
+        },
+    )
     if action == "fetch":
         _fetch()
     elif action == "plot":
         _plot(file, output)
     elif action == "check":
-        _check(file, recorded=recorded, sequence=sequence, offline=offline)
+        _check(file, recorded=recorded, sequence=sequence, offline=offline, keep=keep)
     elif module is not None:
         _module(module, device, symbol, keep=keep, offline=offline)
     elif instructions:
-        _instructions(output, offline=offline)
+        _instructions(output, keep=keep, offline=offline)
     else:
         _run(output, keep=keep, offline=offline)
+
+
+_TAKES = {
+    "fetch": (),
+    "run": ("-o", "--instructions", "--module", "--device", "--symbol", "--keep", "--offline"),
+    "check": ("FILE", "--recorded", "--sequence", "--keep", "--offline"),
+    "plot": ("FILE", "-o"),
+}
+_WHY = {
+    ("fetch", "--offline"): "to fetch is to ask the index",
+    ("plot", "--recorded"): "the shipped counts are drawn where no FILE is named",
+    ("check", "-o"): "`lab run -o FILE` writes records, `lab check FILE` checks them",
+}
+
+
+def _refuse(action: str, given: dict[str, object]) -> None:
+    """Refuse what would be ignored."""
+    from faultbench.errors import UsageError
+
+    for name, value in given.items():
+        if value and name not in _TAKES[action]:
+            takes = ", ".join(_TAKES[action]) or "no options"
+            why = _WHY.get((action, name), f"it takes {takes}")
+            raise UsageError(f"lab {action} {name}: {why}")
+    if given["--module"] is None and (given["--device"] or given["--symbol"]):
+        raise UsageError("--device and --symbol belong to lab run --module DIR")
+    if given["--module"] and (given["--instructions"] or given["-o"]):
+        raise UsageError("lab run --module: prints its report; without --instructions and -o")
+    if given["FILE"] and given["--recorded"]:
+        raise UsageError("lab check: either FILE or --recorded")
+    boots = given["--sequence"] and not given["--recorded"]
+    if given["--keep"] and (given["FILE"] or given["--recorded"]) and not boots:
+        raise UsageError("lab check --keep: no guest is booted, there is nothing to keep")
 
 
 def _fetch() -> None:
     from faultbench.lab import packages
 
     for series in packages.SERIES:
-        kernel = packages.fetch(series)
+        kernel = packages.fetch(series, _say)
         print(f"{kernel.release}  {kernel.root}")
 
 
@@ -103,14 +149,13 @@ def _run(output: Path | None, *, keep: bool, offline: bool) -> None:
     print(f"next: faultbench lab check {target}")
 
 
-def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool) -> None:
-    from faultbench import records
+def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool, keep: bool) -> None:
     from faultbench.lab import check, run
 
     if recorded or file is not None:
-        trials = records.read(run.RECORDED if file is None else file).trials
+        trials = run.read(run.RECORDED if file is None else file)
     else:
-        trials = run.run_all(_say, offline=offline)
+        trials = run.run_all(_say, offline=offline, keep=keep)
     found = list(check.rows(trials))
     print(check.table(found))
     print()
@@ -119,7 +164,7 @@ def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool) 
     if sequence:
         from faultbench.lab import sequence as order
 
-        text, same = order.report(recorded=recorded, say=_say, offline=offline)
+        text, same = order.report(recorded=recorded, say=_say, offline=offline, keep=keep)
         print()
         print(text)
         bad = bad or not same
@@ -128,14 +173,14 @@ def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool) 
 
 
 def _plot(file: Path | None, output: Path | None) -> None:
-    from faultbench import records
     from faultbench.lab import picture, run
     from faultbench.output import writable_figures
 
     prefix = output or Path("laboratory")
     source = run.RECORDED if file is None else file
     writable_figures(prefix, source)
-    trials = records.read(source).trials
+    trials = run.read(source)
+    _say(f"instructions: the shipped counts of {picture.instructions_of()}")
     for path in picture.draw(trials, picture.load_instructions(), prefix):
         print(path)
 
@@ -154,11 +199,11 @@ def _module(
         raise typer.Exit(1)
 
 
-def _instructions(output: Path | None, *, offline: bool) -> None:
+def _instructions(output: Path | None, *, keep: bool, offline: bool) -> None:
     from faultbench.lab import instructions
 
     _writable(output)
-    measured = instructions.run(_say, offline=offline)
+    measured = instructions.run(_say, offline=offline, keep=keep)
     print(instructions.table(measured))
     if output is not None:
         instructions.write_profile(output, measured)

@@ -14,8 +14,9 @@ GUEST = Path(__file__).parent / "guest"
 MODULES = ("faultbench_dev", "faultbench_ab")
 
 
-def _run(words: list[str | Path], what: str) -> None:
-    done = tools.run(words)
+def _run(words: list[str | Path], what: str, scratch: Path) -> None:
+    # Stopped, compilers leave their temporary files behind: where they are removed with the rest.
+    done = tools.run(words, env={**os.environ, "TMPDIR": str(scratch)})
     if done.returncode != 0:
         errors = [x for x in done.stderr.splitlines() if "error" in x.lower()] or [
             *done.stderr.splitlines()[-1:],
@@ -29,12 +30,12 @@ def modules(kernel: Kernel, folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     for source in [GUEST / "Kbuild", *(GUEST / f"{name}.c" for name in MODULES)]:
         shutil.copy(source, folder)
-    make(kernel, folder)
+    make(kernel, folder, folder)
     return [folder / f"{name}.ko" for name in MODULES]
 
 
-def make(kernel: Kernel, folder: Path) -> None:
-    """Run kbuild in `folder` against the kernel's headers.
+def make(kernel: Kernel, folder: Path, source: Path) -> None:
+    """Run kbuild in `folder`, a copy of `source`, against the kernel's headers.
 
     BTF of modules is left out: it needs pahole and nothing here reads it.
     """
@@ -44,7 +45,11 @@ def make(kernel: Kernel, folder: Path) -> None:
     jobs = f"-j{min(4, len(os.sched_getaffinity(0)))}"
     words: list[str | Path] = [find_tool("make"), "-s", jobs, "-C", kernel.headers]
     words += [f"M={folder}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
-    _run(words, f"the module in {folder.name}")
+    try:
+        _run(words, f"the module in {source}", folder.parent)
+    except FaultbenchError as error:
+        # What people can open, not the copy that is gone by then.
+        raise FaultbenchError(str(error).replace(str(folder), str(source))) from None
 
 
 def module_in(kernel: Kernel, source: Path, folder: Path) -> Path:
@@ -57,7 +62,7 @@ def module_in(kernel: Kernel, source: Path, folder: Path) -> Path:
         )
     ignore = shutil.ignore_patterns("*.ko", "*.o", "*.mod", "*.mod.c", ".*.cmd", ".git")
     shutil.copytree(source, folder, ignore=ignore)
-    make(kernel, folder)
+    make(kernel, folder, source)
     built = sorted(folder.glob("*.ko"))
     if len(built) != 1:
         names = ", ".join(p.name for p in built) or "none"
@@ -69,5 +74,5 @@ def fault_loop(folder: Path) -> Path:
     """Build the static fault loop."""
     program = folder / "faultloop"
     flags = ["-std=gnu11", "-O2", "-static", "-pthread", "-D_GNU_SOURCE"]
-    _run([find_tool("gcc"), *flags, "-o", program, GUEST / "faultloop.c"], "the fault loop")
+    _run([find_tool("gcc"), *flags, "-o", program, GUEST / "faultloop.c"], "the fault loop", folder)
     return program

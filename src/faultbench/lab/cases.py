@@ -13,8 +13,9 @@ from faultbench.model import TrialSpec
 from faultbench.rules import resolve
 
 ENTRIES = 32  # of one worker's slice
-FAULTS = 512  # per worker: sixteen generations of the slice
+FAULTS = 128  # per worker: four generations of the slice
 _PUD_ENTRIES, _PUD_FAULTS = 4, 32
+_TIMED_FAULTS = 2000
 FILE_BYTES = 2 * ENTRIES * Order.PMD.bytes
 EOF_AT = 4 * Order.PMD.bytes  # the end-of-file file holds one page of the entry that begins here
 REPEATS = 3  # of cases in which the kernel itself varies
@@ -75,15 +76,15 @@ class Case:
     def faults(self) -> int:
         """Faults of one worker. A range that fell back keeps its table, so it does so once."""
         if self.timed:
-            return 4000
+            return _TIMED_FAULTS
         if self.why or self.first:
             return self.entries
         return _PUD_FAULTS if self.order is Order.PUD else FAULTS
 
     @property
     def repeats(self) -> int:
-        """Runs of it: several where contention makes the kernel itself vary."""
-        return REPEATS if self.writers or self.timed else 1
+        """Runs of it: several where the kernel itself varies, so that a range is shown."""
+        return REPEATS if self.varies or self.timed else 1
 
     @property
     def varies(self) -> bool:
@@ -155,26 +156,39 @@ class Case:
         return f"{place}/" + {"eof": "eof", "short-extent": "short"}.get(self.why, "file")
 
 
+def _crossed(base: Case) -> Iterator[Case]:
+    """Yield read, write, wp by one and two threads, own and shared VMA, without and with writer."""
+    for access in (Access.READ, Access.WRITE, Access.WP):
+        for threads, own in ((1, False), (2, False), (2, True)):
+            for writers in (0, 1):
+                yield replace(base, access=access, threads=threads, own=own, writers=writers)
+
+
 def _shapes(handler: Handler) -> Iterator[Case]:
     """Yield the shapes of one handler on 6.12, as `direct`."""
     base = Case("6.12", handler, Path.DIRECT)
-    for access in (Access.READ, Access.WRITE, Access.WP):
-        yield replace(base, access=access)
+    yield from _crossed(base)
     yield replace(base, first=True)
     yield replace(base, first=True, access=Access.READ)
-    for own in (False, True):
-        yield replace(base, threads=2, own=own)
-        yield replace(base, threads=2, own=own, writers=1)
-    yield replace(base, writers=1)
-    yield replace(base, threads=2, access=Access.WP)
-    if handler in (Handler.DRIVER, Handler.DRIVER_RETRY):
-        for access in (Access.READ, Access.WRITE, Access.WP):
-            yield replace(base, order=Order.PUD, access=access)
-        yield replace(base, order=Order.PUD, threads=2)
+    if handler is Handler.DRIVER:
+        yield from _crossed(replace(base, order=Order.PUD))
         return
     for why in ("misaligned", "private", "eof", "short-extent"):
         yield replace(base, why=why)
     yield replace(base, why="misaligned", access=Access.READ)
+
+
+def _sends_back() -> Iterator[Case]:
+    """Yield what the device that answers RETRY by itself is run on: no access is special to it."""
+    base = Case("6.12", Handler.DRIVER_RETRY, Path.DIRECT)
+    yield from (case for case in _crossed(base) if case.access is Access.WRITE)
+    yield replace(base, first=True)
+    yield replace(base, first=True, access=Access.READ)
+    for order in (Order.PMD, Order.PUD):
+        for access in (Access.READ, Access.WP):
+            yield replace(base, order=order, access=access)
+    yield replace(base, order=Order.PUD)
+    yield replace(base, order=Order.PUD, threads=2)
 
 
 def cases_612() -> list[Case]:
@@ -183,18 +197,13 @@ def cases_612() -> list[Case]:
     for handler in (Handler.EXT4, Handler.XFS, Handler.DRIVER):
         for shape in _shapes(handler):
             found += [replace(shape, path=path) for path in PATHS["6.12"]]
-    found += list(_shapes(Handler.DRIVER_RETRY))
-    return found
+    return [*found, *_sends_back()]
 
 
 def cases_61() -> list[Case]:
     """mmap-lock: before per-VMA locks. Only counts of the kernel's own tracepoints."""
-    found = []
-    for handler in (Handler.EXT4, Handler.XFS):
-        base = Case("6.1", handler, Path.MMAP_LOCK)
-        found += [replace(base, access=access) for access in (Access.READ, Access.WRITE, Access.WP)]
-        found += [replace(base, threads=2), replace(base, threads=2, own=True, writers=1)]
-    return found
+    bases = [Case("6.1", handler, Path.MMAP_LOCK) for handler in (Handler.EXT4, Handler.XFS)]
+    return [case for base in bases for case in _crossed(base)]
 
 
 def timed_cases() -> list[Case]:

@@ -99,12 +99,14 @@ _HEADS = {
     "calls_under_mmap": "under mmap",
     "fallbacks": "fallbacks",
     "mmap_lock_read_contended": "contended",
+    "parks": "switches",
 }
 
 _LEGEND = (
     "One number: kernel and model are equal. k ~ m: ranges, where the kernel itself varies.\n"
     "k ≠ m: the model is wrong. reads: of mmap_lock. PMD, PUD, PTE: calls of the handler by\n"
-    "what was offered; under vma, under mmap: by the lock held."
+    "what was offered; under vma, under mmap: by the lock held. contended: attempts that found\n"
+    "mmap_lock taken; switches: voluntary ones of the workers. Neither is judged."
 )
 
 

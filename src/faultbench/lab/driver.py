@@ -163,7 +163,8 @@ def run(
     for name, value in (("--device", device), ("--symbol", symbol or "x")):
         if not _NAME.fullmatch(value):
             raise UsageError(f"lab run {name} {value}: letters, digits and _./- only")
-    kernel = packages.fetch("6.12", offline=offline)
+    packages.need(*packages.GUEST_TOOLS)
+    kernel = packages.fetch("6.12", say, offline=offline)
     with packages.scratch("faultbench-build-") as folder:
         own = build.module_in(kernel, module, folder / "driver")
         probe = build.modules(kernel, folder / "modules")[1]

@@ -71,9 +71,10 @@ def _setting(handler: Handler, setting: str) -> Iterable[str]:
         yield f"echo {int(setting == 'retry')} > {PROBE_PARAMETERS}/retry"
 
 
-def run(say: Say, *, offline: bool = False) -> list[Measured]:
+def run(say: Say, *, offline: bool = False, keep: bool = False) -> list[Measured]:
     """Boot one CPU with -icount and measure."""
-    kernel = packages.fetch("6.12", offline=offline)
+    packages.need(*packages.GUEST_TOOLS, *packages.DISK_TOOLS)
+    kernel = packages.fetch("6.12", say, offline=offline)
     with packages.scratch("faultbench-build-") as folder:
         modules = build.modules(kernel, folder / "modules")
         program = build.fault_loop(folder)
@@ -81,7 +82,9 @@ def run(say: Say, *, offline: bool = False) -> list[Measured]:
         archive = initramfs.make(kernel, script, program, modules=modules)
     say(f"{kernel.release}: booting one CPU that counts instructions")
     samples: dict[str, list[float]] = {}
-    with guest.Guest(kernel, archive, guest.Options(cpus=1, icount=True)) as vm:
+    with guest.Guest(kernel, archive, guest.Options(cpus=1, icount=True, keep=keep)) as vm:
+        if keep:
+            say(f"kept in {vm.folder}")
         for line in vm.lines():
             word, _, rest = line.partition(" ")
             if word == "FAIL":

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from faultbench.errors import ResourceError
 from faultbench.lab import tools
 
 SERIES = ("6.12", "6.1")  # direct; mmap-lock
+Say = Callable[[str], None]
+GUEST_TOOLS = ("gcc", "make", "qemu-system-x86_64", "busybox", "modprobe")
+DISK_TOOLS = ("mkfs.ext4", "mkfs.xfs")
 _FLAVOURS = ("cloud-amd64", "amd64")  # the cloud flavour is a third of the size and has DAX
 
 
@@ -57,9 +60,10 @@ def cache_dir() -> Path:
     return folder
 
 
-def fetch(series: str, *, offline: bool = False) -> Kernel:
+def fetch(series: str, say: Say = print, *, offline: bool = False) -> Kernel:
     """Return the newest kernel of a series (``6.12``), from the cache where it is there.
 
+    `say` is told what is downloaded.
     Raises `ResourceError` when the packages cannot be had and none is cached.
     """
     found = None if offline else _look_up(series)
@@ -71,7 +75,7 @@ def fetch(series: str, *, offline: bool = False) -> Kernel:
             "run `apt-get update`, or `faultbench lab fetch` where there is a network"
         )
     release, version = found
-    return _cached(series, release, version) or _download(series, release, version)
+    return _cached(series, release, version) or _download(series, release, version, say)
 
 
 def _apt(*words: str) -> str:
@@ -154,26 +158,32 @@ def _packages(series: str, release: str) -> list[str]:
     return packages
 
 
-def _download(series: str, release: str, version: str) -> Kernel:
+def _download(series: str, release: str, version: str, say: Say) -> Kernel:
+    need("apt-get", "dpkg-deb", "depmod")
     target = cache_dir() / release
     with scratch(f".{release}.", cache_dir()) as folder:
         debs, root = folder / "debs", folder / "root"
         debs.mkdir()
         packages = _packages(series, release)
-        done = tools.run(["apt-get", "download", "-q", *packages], cwd=debs, env=_env())
-        if done.returncode != 0:
+        for number, package in enumerate(packages, 1):
+            say(f"{release}: downloading {package} ({number} of {len(packages)})")
+            done = tools.run(["apt-get", "download", "-q", package], cwd=debs, env=_env())
+            if done.returncode == 0:
+                continue
             lines = [x for x in done.stderr.splitlines() if x.startswith("E:")]
             if (kernel := _newest_cached(series)) is not None:
                 return kernel
             raise ResourceError(
-                f"lab: apt-get download {packages[0]} failed: "
+                f"lab: apt-get download {package} failed: "
                 f"{lines[0] if lines else 'no reason given'}; check the network, or apt-get update"
             )
+        size = sum(deb.stat().st_size for deb in debs.iterdir()) >> 20
+        say(f"{release}: unpacking {size} MB into {target}")
         for deb in sorted(debs.iterdir()):
             _must("dpkg-deb", "-x", deb, root)
         _point_headers(root, target)
         if series != "6.1" or not (root / "lib/modules" / release / "modules.dep").exists():
-            _must(_sbin("depmod"), "-b", root, release)
+            _must(find_tool("depmod"), "-b", root, release)
         (root / "version").write_text(version)
         shutil.rmtree(target, ignore_errors=True)
         root.rename(target)
@@ -188,22 +198,34 @@ def _point_headers(root: Path, target: Path) -> None:
             makefile.write_text(text.replace("/usr/src/", f"{target}/usr/src/"))
 
 
-def _sbin(tool: str) -> str:
-    """Find a tool that Debian keeps out of a user's PATH."""
-    found = shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin")
-    if found is None:
-        raise ResourceError(f"lab: {tool} not found; apt-get install {PACKAGE_OF.get(tool, tool)}")
+def _which(tool: str) -> str | None:
+    """Find a tool that Debian may keep out of a user's PATH."""
+    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin")
+
+
+def find_tool(tool: str) -> str:
+    """Return a tool's path; `ResourceError` names its package."""
+    need(tool)
+    found = _which(tool)
+    assert found is not None
     return found
 
 
+def need(*names: str) -> None:
+    """Raise `ResourceError` when tools are missing, all of them and their packages at once."""
+    missing = [name for name in names if _which(name) is None]
+    if missing:
+        install = " ".join(sorted({PACKAGE_OF.get(name, name) for name in missing}))
+        raise ResourceError(f"lab: {', '.join(missing)} not found; apt-get install {install}")
+
+
 PACKAGE_OF = {
+    "apt-get": "apt",
     "depmod": "kmod",
+    "dpkg-deb": "dpkg",
     "modprobe": "kmod",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "busybox": "busybox-static",
     "qemu-system-x86_64": "qemu-system-x86",
-    "gcc": "gcc",
-    "make": "make",
 }
-find_tool = _sbin

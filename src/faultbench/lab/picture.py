@@ -23,11 +23,12 @@ _WHY = {
     "eof": "end of file: falls back",
     "short-extent": "short extent: falls back",
 }
+_ACCESS = {Access.WP: "read, then write"}
 
 
 def _label(case: Case) -> str:
     handler = "device" if case.handler is Handler.DRIVER else case.handler.value
-    words = [handler, case.order.value.upper(), case.access.value]
+    words = [handler, case.order.value.upper(), _ACCESS.get(case.access, case.access.value)]
     if case.threads > 1:
         words.append(f"{case.threads} threads")
     if case.writers:
@@ -41,7 +42,7 @@ def _shown(case: Case) -> bool:
     if case.timed or case.first or case.handler is Handler.DRIVER_RETRY:
         return False
     if case.why:
-        return case.access is Access.WRITE and case.why in ("misaligned", "private")
+        return case.access is Access.WRITE
     if case.threads > 1:
         return case.own and bool(case.writers) and case.access is Access.WRITE
     return not case.writers and case.access is not Access.READ
@@ -113,6 +114,12 @@ def _times(trials: list[Trial]) -> list[Any]:
         ns = [t.total("window_ns") / t.total("faults") for _, t in group]
         found.append(Emulated(_label(case), case.path.value, tuple(ns)))
     return found
+
+
+def instructions_of() -> str:
+    """Return the kernel that the shipped instruction counts are of."""
+    release: str = json.loads(instructions.RECORDED.read_text())["release"]
+    return release
 
 
 def load_instructions() -> list[instructions.Measured]:

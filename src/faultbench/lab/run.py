@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -9,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from faultbench import __version__
+from faultbench import __version__, records
 from faultbench.enums import Status
-from faultbench.errors import FaultbenchError
+from faultbench.errors import FaultbenchError, UsageError
 from faultbench.lab import build, guest, initramfs, packages
 from faultbench.lab.cases import Case, cases_61, cases_612, timed_cases
 from faultbench.lab.script import script
@@ -28,7 +29,7 @@ def run(
 ) -> list[Trial]:
     """Boot a kernel of `series` and run `cases` in it."""
     began = time.monotonic()
-    kernel = packages.fetch(series, offline=offline)
+    kernel = packages.fetch(series, say, offline=offline)
     with packages.scratch("faultbench-build-") as folder:
         has_modules = series != "6.1"
         modules = build.modules(kernel, folder / "modules") if has_modules else []
@@ -49,6 +50,7 @@ def run(
 
 def run_all(say: Say, *, offline: bool = False, keep: bool = False) -> list[Trial]:
     """Run every case on both kernels."""
+    packages.need(*packages.GUEST_TOOLS, *packages.DISK_TOOLS)
     trials = []
     for series, cases in (("6.12", [*cases_612(), *timed_cases()]), ("6.1", cases_61())):
         trials += run(series, cases, say, offline=offline, keep=keep)
@@ -124,17 +126,32 @@ def trial(
     )
 
 
+@functools.cache
+def _cases() -> dict[tuple[str, str], Case]:
+    known = (*cases_612(), *timed_cases(), *cases_61())
+    return {(case.series, case.spec().case_id): case for case in known}
+
+
 def case_of(trial_: Trial) -> Case:
     """Return the case of a record, for records read back."""
     series = ".".join(trial_.spec.kernel.split(".")[:2])
-    for case in (*cases_612(), *timed_cases(), *cases_61()):
-        if case.series == series and case.spec().case_id == _without_release(trial_, series):
-            return case
-    raise FaultbenchError(f"lab: no case for record {trial_.trial_id}; written by another version?")
+    found = _cases().get((series, replace(trial_.spec, kernel=series).case_id))
+    if found is None:
+        raise FaultbenchError(
+            f"lab: no case for record {trial_.trial_id}; written by another version?"
+        )
+    return found
 
 
-def _without_release(trial_: Trial, series: str) -> str:
-    return replace(trial_.spec, kernel=series).case_id
+def read(path: Path) -> list[Trial]:
+    """Return the records of an earlier run; `UsageError` for a file that is no laboratory's."""
+    results = records.read(path)
+    if results.header.source != "lab":
+        raise UsageError(
+            f"{path}: a results file of {results.header.source}, not of `lab run`, which has the "
+            "laboratory's cases; `faultbench report` and `compare` read it"
+        )
+    return results.trials
 
 
 def save(path: Path, trials: list[Trial]) -> None:

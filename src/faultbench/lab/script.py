@@ -32,6 +32,11 @@ one() {
 	[ "$counts" = - ] || say "COUNTS $id" $(cat $counts/counts)
 }
 """
+# As `audit` maps it for a user who may only read it.
+_READ_ONLY = """
+faultloop read_only=1 access=0 fresh=1 faults=1 slice=2097152 /dev/faultbench > /dev/null ||
+	say "FAIL a read-only mapping of /dev/faultbench"
+"""
 
 
 def _files(folder: str) -> str:
@@ -86,8 +91,11 @@ def script(cases: list[Case], *, modules: bool) -> str:
     """Return the shell script; every case is known by its number in `cases`."""
     handlers = {_probe(case.handler) for case in cases}
     lines = [_FUNCTIONS, preparation(handlers)]
+    if modules and Handler.DRIVER in handlers:
+        lines.append(_READ_ONLY)
     if not modules:
-        return "\n".join([*lines, *(f"one {n}.0 - {c.arguments()}" for n, c in enumerate(cases))])
+        runs = ((n, case, repeat) for n, case in enumerate(cases) for repeat in range(case.repeats))
+        return "\n".join([*lines, *(f"one {n}.{r} - {c.arguments()}" for n, c, r in runs)])
     numbered = list(enumerate(cases))
     for handler, group in groupby(numbered, key=lambda pair: pair[1].handler):
         lines += _group(handler, list(group))

@@ -222,9 +222,10 @@ def _script() -> str:
     return "\n".join(lines) + "\n"
 
 
-def trace(say: Say, *, offline: bool = False) -> dict[str, Any]:
+def trace(say: Say, *, offline: bool = False, keep: bool = False) -> dict[str, Any]:
     """Boot the guest and trace; returns ``{"release": …, "cases": [{first, second, besides}]}``."""
-    kernel = packages.fetch("6.12", offline=offline)
+    packages.need(*packages.GUEST_TOOLS, *packages.DISK_TOOLS)
+    kernel = packages.fetch("6.12", say, offline=offline)
     with packages.scratch("faultbench-build-") as folder:
         modules = build.modules(kernel, folder / "modules")
         program = build.fault_loop(folder)
@@ -232,7 +233,9 @@ def trace(say: Say, *, offline: bool = False) -> dict[str, Any]:
     say(f"{kernel.release}: tracing single faults")
     traces: dict[int, list[str]] = {}
     current: list[str] = []
-    with guest.Guest(kernel, archive, guest.Options()) as vm:
+    with guest.Guest(kernel, archive, guest.Options(keep=keep)) as vm:
+        if keep:
+            say(f"kept in {vm.folder}")
         for line in vm.lines():
             if line.startswith("TRACE "):
                 current = traces.setdefault(int(line[6:]), [])
@@ -244,9 +247,11 @@ def trace(say: Say, *, offline: bool = False) -> dict[str, Any]:
     return {"release": kernel.release, "cases": found}
 
 
-def report(*, recorded: bool, say: Say, offline: bool = False) -> tuple[str, bool]:
+def report(
+    *, recorded: bool, say: Say, offline: bool = False, keep: bool = False
+) -> tuple[str, bool]:
     """Return the comparison as text and whether kernel and model agree."""
-    found = json.loads(RECORDED.read_text()) if recorded else trace(say, offline=offline)
+    found = json.loads(RECORDED.read_text()) if recorded else trace(say, offline=offline, keep=keep)
     lines = [f"order of lock operations, {found['release']} and the model"]
     same = True
     besides: dict[str, set[str]] = {}
@@ -255,7 +260,7 @@ def report(*, recorded: bool, say: Say, offline: bool = False) -> tuple[str, boo
         equal = [kernel["first"] == first, kernel["second"] == second, not kernel["besides"]]
         for taken in kernel["besides"]:
             besides.setdefault(taken, set()).add(case.handler.value)
-        counts = f"{len(first)} and {len(second)} operations"
+        counts = f"operations of the first fault {len(first)}, of the second {len(second)}"
         same = same and all(equal)
         verdict = "ok " if all(equal) else "BAD"
         lines.append(f"{verdict}  {case.name:24} {case.path.value:8} {counts}")

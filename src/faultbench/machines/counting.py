@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 
 from faultbench.machines import running
+from faultbench.machines.mappings import text
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_CAP_SYS_ADMIN, _CAP_PERFMON = 1 << 21, 1 << 38
 _CLONE_NEWNS, _MS_REC_PRIVATE = 0x00020000, 0x44000
 
 
@@ -59,13 +62,26 @@ def _in_private_mount(events: Sequence[str]) -> list[int]:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
-        text = stream.read()
+        said = stream.read()
     os.waitpid(child, 0)
-    return [int(word) for word in text.split()]
+    return [int(word) for word in said.split()]
+
+
+def _may_count() -> bool:
+    """Whether we have CAP_PERFMON, or the older CAP_SYS_ADMIN that includes it.
+
+    Without, whether tracefs is mounted can often not even be seen, and is not what is missing.
+    """
+    status = text(FilePath("/proc/self/status"))
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    effective = int(match[1], 16) if match else 0
+    return bool(effective & (_CAP_PERFMON | _CAP_SYS_ADMIN))
 
 
 def reason(code: int) -> str:
     """Say why a count is missing, from its errno."""
+    if code in (errno.ENOENT, errno.EACCES, errno.EPERM) and not _may_count():
+        return "counting needs root or CAP_PERFMON, and leave to read tracefs"
     if code == errno.ENOENT:
         mounted = any(FilePath(root, "events").is_dir() for root in _TRACEFS)
         if mounted:
@@ -77,5 +93,5 @@ def reason(code: int) -> str:
             "command line, and with Secure Boot off where that sets it"
         )
     if code in (errno.EACCES, errno.EPERM):
-        return "counting needs root or CAP_PERFMON, and leave to read tracefs"
+        return "no leave to read tracefs, or to count (a container's seccomp or LSM rules?)"
     return f"the kernel refused to count: {os.strerror(code)}"

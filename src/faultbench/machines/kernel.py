@@ -10,7 +10,7 @@ from typing import Any
 
 from faultbench.enums import Access, Map, Order, WriterOp
 from faultbench.errors import ResourceError, UsageError
-from faultbench.machines import Job, OnHost, counting, mappings, switch
+from faultbench.machines import SLOW_FAULT_S, Job, OnHost, counting, mappings, switch
 from faultbench.model import TrialSpec
 
 COUNTED = ("mmap_lock_reads", "mmap_lock_attempts", "mmap_lock_writes", "traps", "dax_pmd_faults")
@@ -20,6 +20,12 @@ NEVER_COUNTED = {
     "outcomes for the whole machine, and only with CONFIG_PER_VMA_LOCK_STATS",
     "huge_fault_calls fallbacks": "handler calls are counted by our modules, not by the kernel",
     "mmap_lock_read_wait_ns": "waiting is in voluntary switches (parks), not timed",
+}
+CLEARING_FAULT_S = 1e-3  # 2 MiB are cleared: 200 to 400 us seen, more on a loaded host
+_CLEARS_MEMORY = ("anon-thp", "memfd-huge")
+_NOT_ON_ARENA = {
+    WriterOp.TARGET: "an arena cannot be mapped over itself, and its workers die while it is gone",
+    WriterOp.MPROTECT: "the kernel refuses an arena that is executable",
 }
 
 
@@ -52,6 +58,13 @@ class KernelMachine(OnHost):
             and mapping.kind not in ("file", "dax")
         ):
             raise UsageError(f"--writer-op fsync: {mapping.kind} is no file on a file system")
+        if spec.sync and mapping.kind != "dax":
+            raise UsageError(f"--sync --mapping {mapping.kind}: MAP_SYNC is for dax:PATH")
+        if mapping.kind == "arena" and spec.writers and spec.writer_op in _NOT_ON_ARENA:
+            raise UsageError(
+                f"--writer-op {spec.writer_op} --mapping arena: {_NOT_ON_ARENA[spec.writer_op]}; "
+                f"take --writer-op {WriterOp.BESIDE}"
+            )
         mappings.check(mapping, spec)
         if mappings.entries(mapping, spec) < 1:
             raise UsageError(f"--mapping {spec.mapping}: too small for {spec.threads} workers")
@@ -59,7 +72,11 @@ class KernelMachine(OnHost):
 
     def expected_s(self, spec: TrialSpec) -> float:
         """Return the passes' time: warm-up, window, and as many faults with counters on."""
-        return 3 * super().expected_s(spec)
+        once = super().expected_s(spec)
+        if mappings.parse(spec.mapping or "anon").kind in _CLEARS_MEMORY:
+            more = CLEARING_FAULT_S - SLOW_FAULT_S
+            once += (spec.faults + spec.warmup_faults) * spec.threads * more
+        return 3 * once
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one trial in the child; see `faultbench._kernel.run_trial`."""
@@ -131,6 +148,7 @@ def _result(raw: dict[str, Any], order: Order) -> dict[str, Any]:
             for tried, got in zip(attempts, worker["mmap_lock_reads"], strict=True)
         ]
     worker.pop("mmap_lock_writes", None)
+    worker.pop("counted_majflt")
     flags = []
     if any(worker.pop("refill_by_mmap")):
         flags.append("refill-by-mmap")
@@ -168,13 +186,15 @@ def _check_huge(spec: TrialSpec, mapped: int | None) -> None:
 def _explained(spec: TrialSpec, error: OSError) -> Exception:
     text = f"--mapping {spec.mapping}: {os.strerror(error.errno or 0)}"
     hint = {
-        errno.ENODEV: "its driver has no ->mmap; name a device that can be mapped",
+        errno.ENODEV: mappings.NO_MMAP,
         errno.EOPNOTSUPP: "MAP_SYNC needs a file on DAX",
         errno.ENOMEM: "take fewer workers, or a smaller mapping",
         errno.EINVAL: "the device or file system refuses such a mapping (its alignment?)",
-        errno.EACCES: "mprotect of a mapping on a noexec mount; take another --writer-op",
         errno.ECHILD: "a process of the trial died (SIGBUS: end of file, or no memory?)",
     }.get(error.errno or 0)
+    on_file = mappings.parse(spec.mapping or "anon").kind in ("file", "dax")
+    if error.errno == errno.EACCES and on_file and spec.writer_op is WriterOp.MPROTECT:
+        hint = "mprotect of a mapping on a noexec mount; take another --writer-op"
     return ResourceError(text + (f"; {hint}" if hint else ""))
 
 

@@ -24,9 +24,11 @@ _WITH_PATH = ("file", "dax", "device")
 THP = FilePath("/sys/kernel/mm/transparent_hugepage/enabled")
 _HUGE_POOL = FilePath("/sys/kernel/mm/hugepages/hugepages-2048kB")
 OUR_DEVICE = "/dev/faultbench"  # of faultbench_dev.ko
-_DEV_ZERO = os.makedev(1, 5)
+NO_MMAP = "its driver has no ->mmap; name a device that can be mapped"
+NO_HUGE_FAULT = "has no ->huge_fault, a shared mapping of it is shared memory"
+DEV_ZERO = os.makedev(1, 5)
 DEFAULT_ENTRIES = 64  # of one worker's slice; small ones below
-ADVICE_NONE, ADVICE_HUGE, ADVICE_NOHUGE = range(3)
+ADVICE_NONE, ADVICE_HUGE, ADVICE_NOHUGE, ADVICE_RANDOM = range(4)  # enum fb_advice
 STATX_ATTR_DAX = 0x00200000
 _BPF_MAP_CREATE, _BPF_ARENA, _BPF_F_MMAPABLE, _SYS_BPF = 0, 33, 1 << 10, 321
 _MFD_CLOEXEC, _MFD_HUGETLB = 1, 4
@@ -94,8 +96,9 @@ def _check_pool(label: str, spec: TrialSpec) -> None:
     free = int(text(_HUGE_POOL / "free_hugepages") or 0)
     if free < need:
         raise ResourceError(
-            f"{label}: {need} huge pages needed, {free} free; "
-            f"echo {need} > {_HUGE_POOL}/nr_hugepages (root)"
+            f"{label}: {need} huge pages needed for {spec.threads} workers, {free} free; "
+            f"echo {need} > {_HUGE_POOL}/nr_hugepages (root), or {need // spec.threads} for each "
+            "of as many workers as --threads goes up to"
         )
 
 
@@ -110,13 +113,12 @@ def _check_path(label: str, mapping: Mapping, path: str, spec: TrialSpec) -> Non
         raise ResourceError(f"{label}: no right to read and write {path}")
     if mapping.kind == "device" and not stat.S_ISCHR(status.st_mode):
         raise UsageError(f"{label}: {path} is not a character device; file: and dax: map files")
-    if mapping.kind == "device" and status.st_rdev == _DEV_ZERO:
+    if mapping.kind == "device" and status.st_rdev == DEV_ZERO:
         raise UsageError(
-            f"{label}: {path} has no ->huge_fault, a shared mapping of it is shared memory; "
-            "take --mapping memfd, which is the same"
+            f"{label}: {path} {NO_HUGE_FAULT}; take --mapping memfd, which is the same"
         )
     if mapping.kind == "device" and not _has_mmap(path):
-        raise UsageError(f"{label}: its driver has no ->mmap; name a device that can be mapped")
+        raise UsageError(f"{label}: {NO_MMAP}")
     if mapping.kind == "file" and not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{label}: {path} is not a regular file; device: maps devices")
     if mapping.kind == "dax":

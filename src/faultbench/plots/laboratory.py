@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -63,6 +64,9 @@ def draw(
     with style.styled():
         cases = list(dict.fromkeys(r.case for r in reads))
         made = style.figure(13.4, 0.34 * len(cases) + 3.4)
+        engine = made.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
+        engine.set(w_pad=0.14)  # the longest label does not touch the edge
         axes = made.subplots(1, 3, width_ratios=[1.35, 1.0, 1.15])
         _reads(axes[0], reads, cases)
         _ratios(axes[1], ratios)

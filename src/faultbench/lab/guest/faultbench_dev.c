@@ -159,7 +159,8 @@ static const struct vm_operations_struct fbd_vm_ops = {
 
 static int fbd_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	if (!(vma->vm_flags & VM_SHARED))
+	/* Not VM_SHARED, which a descriptor that cannot write has not: as dev_dax does. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	/* MIXEDMAP, not PFNMAP: huge entries are allowed in both, MADV_DONTNEED here only. */
 	vm_flags_set(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);

@@ -5,7 +5,7 @@
  * usage: faultloop name=value ... [PATH]
  *   kind=anon|memfd|file   workers= vmas= mms= writers= access=0|1|2 writer_op= private=0|1 sync=0|1 advice=
  *   step= slice= skew= offset= length=   bytes
- *   faults= warmup=   touches per worker   count=0|1   fresh=0|1   store=0|1   label=TEXT
+ *   faults= warmup=   touches per worker   count=0|1   fresh=0|1   store=0|1   read_only=0|1   label=TEXT
  * prints one JSON object on one line.
  *
  *   faultloop punch=1 PATH   takes the second half out of every 2 MiB of a file: its extents are then too short
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
 		{ "workers", &s->workers }, { "vmas", &s->vmas }, { "mms", &s->mms }, { "writers", &s->writers },
 		{ "access", &s->access }, { "writer_op", &s->writer_op }, { "private", &s->map_private },
 		{ "sync", &s->sync }, { "advice", &s->advice }, { "count", &count }, { "fresh", &s->fresh },
-		{ "store", &s->store },
+		{ "store", &s->store }, { "read_only", &s->read_only },
 		{ "punch", &punching }, { "hold", &hold },
 	};
 	const struct { const char *name; uint64_t *to; } words[] = {
@@ -123,7 +123,7 @@ int main(int argc, char **argv)
 		if (fd < 0 || ftruncate(fd, (off_t)(s->slice * (uint64_t)s->workers + s->length)))
 			return die(label, "memfd", errno);
 	} else if (!strcmp(kind, "file")) {
-		fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+		fd = path ? open(path, (s->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC) : -1;
 		if (fd < 0)
 			return die(label, path ? path : "no path", errno);
 	}

@@ -26,7 +26,7 @@
 #define FB_PMD_SIZE (2ul << 20)
 #define FB_PUD_SIZE (1ul << 30)
 
-enum fb_advice { FB_ADVICE_NONE, FB_ADVICE_HUGE, FB_ADVICE_NOHUGE };
+enum fb_advice { FB_ADVICE_NONE, FB_ADVICE_HUGE, FB_ADVICE_NOHUGE, FB_ADVICE_RANDOM };
 enum fb_access { FB_READ, FB_WRITE, FB_WP };	/* wp: read, then write */
 enum fb_writer_op { FB_BESIDE, FB_TARGET, FB_MPROTECT, FB_FSYNC };
 
@@ -73,6 +73,7 @@ static inline int fb_map_flags(const struct fb_spec *s, int fd)
 /* Maps `v` at its base, over whatever is there: 0, or -errno. */
 static inline int fb_map(const struct fb_spec *s, const struct fb_vma *v)
 {
+	static const int advice[] = { MADV_NORMAL, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_RANDOM };
 	int prot = s->read_only ? PROT_READ : PROT_READ | PROT_WRITE, flags = fb_map_flags(s, v->fd) | MAP_FIXED;
 
 	if (s->existing)
@@ -81,8 +82,7 @@ static inline int fb_map(const struct fb_spec *s, const struct fb_vma *v)
 		munmap(v->base, v->len);
 	if (mmap(v->base, v->len, prot, flags, v->fd, (off_t)v->offset) == MAP_FAILED)
 		return -errno;
-	if (s->advice != FB_ADVICE_NONE &&
-	    madvise(v->base, v->len, s->advice == FB_ADVICE_HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+	if (s->advice != FB_ADVICE_NONE && madvise(v->base, v->len, advice[s->advice]))
 		return -errno;
 	return 0;
 }
