@@ -35,6 +35,8 @@ EXTENSIONS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "kernel": ([], []),
 }
 
+# The simulator's loop over events gains a few per cent; on threads what is timed stays as it is.
+OPTIMIZE = {"virtual": ["-O3"]}
 CFLAGS = ["-std=gnu11", "-O2", "-g1", "-fno-strict-aliasing", "-Wno-unused-function", "-pthread"]
 
 
@@ -47,7 +49,7 @@ def extension(name: str) -> Extension:
         include_dirs=[str(CORE), str(GUEST)],
         depends=DEPENDS,
         define_macros=[*macros, ("_GNU_SOURCE", "1")],
-        extra_compile_args=CFLAGS,
+        extra_compile_args=[*CFLAGS, *OPTIMIZE.get(name, [])],
         extra_link_args=["-pthread"],
     )
 

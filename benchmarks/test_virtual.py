@@ -24,7 +24,7 @@ WORKLOADS = {  # handler, path, VMAs, CPUs, faults a worker
     "dax-direct-private-64": (Handler.DEVICE_DAX, Path.DIRECT, 64, 64, 1000),
     "dax-retry-private-64": (Handler.DEVICE_DAX, Path.RETRY, 64, 64, 1000),
     "dax-direct-shared-64": (Handler.DEVICE_DAX, Path.DIRECT, 1, 64, 1000),
-    "ext4-direct-private-64": (Handler.EXT4, Path.DIRECT, 64, 64, 300),
+    "ext4-direct-private-64": (Handler.EXT4, Path.DIRECT, 64, 64, 1000),
     "dax-direct-private-1024": (Handler.DEVICE_DAX, Path.DIRECT, 1024, 1024, 300),
     "dax-retry-private-1024": (Handler.DEVICE_DAX, Path.RETRY, 1024, 1024, 300),
 }

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* See fbv_block(). */
+#define FBV_FLAT __attribute__((always_inline)) inline
+
 static uint64_t read_word(const void *p, unsigned bytes)
 {
 	uint64_t v = 0;
@@ -37,7 +40,7 @@ static void look_ahead(struct fbv_cpu *c)
 }
 
 /* Wait until `op` has been done; on return the access is due, at this instant. */
-static void wait_op(enum fbv_op op, uint32_t n)
+static FBV_FLAT void wait_op(enum fbv_op op, uint32_t n)
 {
 	struct fbv_cpu *c = sim.self;
 	uint64_t from = fbv.now;
@@ -65,7 +68,7 @@ static void count_hit(uint32_t n)
 }
 
 /* Get at the line; returns how long that took. */
-static uint64_t reach(const void *p, bool write)
+static FBV_FLAT uint64_t reach(const void *p, bool write)
 {
 	uint32_t n = (uint32_t)fbv_line_of(p);
 	struct fbv_cpu *c = sim.self;

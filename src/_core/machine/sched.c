@@ -17,57 +17,59 @@ FBV_HIDDEN struct fbv_sim sim;
 enum { HEAP_PAD = 4, HEAP_FIRST = 3 };
 
 /* Room for twice as many; returns false without memory. */
-bool fbv_queue_grow(void)
+bool fbv_queue_grow(struct fbv_queue *q)
 {
-	uint32_t max = sim.events_max ? 2 * sim.events_max : 1024;
+	uint32_t max = q->max ? 2 * q->max : 1024;
 	size_t bytes = (HEAP_FIRST + (size_t)max + HEAP_PAD + 1) * sizeof(struct fbv_event);
 	struct fbv_event *block = aligned_alloc(FB_CACHELINE, (bytes + FB_CACHELINE - 1) / FB_CACHELINE * FB_CACHELINE);
 	struct fbv_event *heap = block + HEAP_FIRST;
 
 	if (!block)
 		return false;
-	if (sim.events)
-		memcpy(heap, sim.heap, sim.events * sizeof(*heap));
-	for (uint32_t i = sim.events; i < max + HEAP_PAD; i++)
+	if (q->nr)
+		memcpy(heap, q->heap, q->nr * sizeof(*heap));
+	for (uint32_t i = q->nr; i < max + HEAP_PAD; i++)
 		heap[i].key = FBV_NEVER;
-	fbv_queue_destroy();
-	sim.heap = heap;
-	sim.events_max = max;
+	if (q->heap)
+		free(q->heap - HEAP_FIRST);
+	q->heap = heap;
+	q->max = max;
 	return true;
 }
 
-void fbv_queue_destroy(void)
+void fbv_queue_destroy(struct fbv_queue *q)
 {
-	if (sim.heap)
-		free(sim.heap - HEAP_FIRST);
-	sim.heap = NULL;
-	sim.events_max = 0;
+	if (q->heap)
+		free(q->heap - HEAP_FIRST);
+	*q = (struct fbv_queue){0};
 }
 
-void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot)
+static inline void push(struct fbv_queue *q, uint64_t key, uint64_t what)
 {
-	uint64_t key = fbv_key(ps, cpu);
-	uint32_t i = sim.events++;
+	uint32_t i = q->nr++;
 	struct fbv_event *heap;
 
-	sim.deeds += type != FBV_EVENT_ALARM;
-
-	if (fb_unlikely(i == sim.events_max) && !fbv_queue_grow())
+	if (fb_unlikely(i == q->max) && !fbv_queue_grow(q))
 		abort();	/* some KiB; nothing sensible is left to do */
-	for (heap = sim.heap; i; i = (i - 1) / 4) {
+	for (heap = q->heap; i; i = (i - 1) / 4) {
 		const struct fbv_event *up = &heap[(i - 1) / 4];
 
 		if (up->key <= key)
 			break;
 		heap[i] = *up;
 	}
-	heap[i] = (struct fbv_event){key, (uint64_t)sim.cpu[cpu].generation << 32 | slot << 8 | type};
+	heap[i] = (struct fbv_event){key, what};
 }
 
-static inline struct fbv_event pop(void)
+void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot)
 {
-	struct fbv_event *heap = sim.heap, first = heap[0], last = heap[--sim.events];
-	uint32_t i = 0, n = sim.events, child;
+	push(&sim.events, fbv_key(ps, cpu), (uint64_t)sim.cpu[cpu].generation << 32 | slot << 8 | type);
+}
+
+static inline struct fbv_event pop(struct fbv_queue *q)
+{
+	struct fbv_event *heap = q->heap, first = heap[0], last = heap[--q->nr];
+	uint32_t i = 0, n = q->nr, child;
 
 	heap[n].key = FBV_NEVER;
 	while ((child = 4 * i + 1) < n) {
@@ -91,7 +93,7 @@ static inline struct fbv_event pop(void)
 void fbv_set_alarm(struct fbv_cpu *c)
 {
 	c->alarm = c->deadline;
-	fbv_push(c->alarm, c->id, FBV_EVENT_ALARM, 0);
+	push(&sim.alarms, fbv_key(c->alarm, c->id), FBV_EVENT_ALARM);
 }
 
 /* ---- whose turn it is ---- */
@@ -130,14 +132,14 @@ static void load(struct fbv_cpu *c, uint64_t t)
 struct fbv_cpu *fbv_next(void)
 {
 	sim.self = NULL;
-	while (sim.events) {
-		struct fbv_event e = pop();
+	while (sim.events.nr | sim.alarms.nr) {
+		bool alarm = sim.alarms.heap[0].key < sim.events.heap[0].key;
+		struct fbv_event e = fb_unlikely(alarm) ? pop(&sim.alarms) : pop(&sim.events);
 		struct fbv_cpu *c = &sim.cpu[e.key & ((1u << FBV_CPU_BITS) - 1)];
 		uint64_t t = e.key >> FBV_CPU_BITS;
 		uint32_t slot = (uint32_t)e.what >> 8;
 		bool go = false;
 
-		sim.deeds -= (e.what & 0xff) != FBV_EVENT_ALARM;
 		switch (e.what & 0xff) {
 		case FBV_EVENT_GO:
 			go = e.what >> 32 == c->generation;
@@ -152,7 +154,7 @@ struct fbv_cpu *fbv_next(void)
 			if (!go)
 				fbv_set_alarm(c);
 			/* Spinners look up now and then for ever: with nobody else to do anything they wait for nothing. */
-			if (go && !sim.deeds && ++sim.vain > FBV_VAIN_MAX) {
+			if (go && !sim.events.nr && ++sim.vain > FBV_VAIN_MAX) {
 				sim.error = EDEADLK;
 				return NULL;
 			}
@@ -178,16 +180,6 @@ struct fbv_cpu *fbv_next(void)
 	}
 	sim.error = EDEADLK;
 	return NULL;
-}
-
-void fbv_block(void)
-{
-	struct fbv_cpu *me = sim.self, *c;
-
-	fbv_save(me);
-	c = fbv_next();
-	if (c != me)
-		fb_fiber_switch(&me->fiber, c ? &c->fiber : &sim.home);
 }
 
 void fbv_order(void)

@@ -87,6 +87,13 @@ struct fbv_event {
 	uint64_t key;			/* ps << 11 | cpu; FBV_NEVER: no event */
 	uint64_t what;			/* generation << 32 | slot << 8 | type: one word, because it is moved about */
 };
+
+/* Earliest first; heap[0].key is FBV_NEVER when there is none. */
+struct fbv_queue {
+	struct fbv_event *heap;
+	uint32_t nr, max;
+};
+
 enum { FBV_CPU_BITS = 11, FBV_MAX_CPUS = 1024, FBV_VAIN_MAX = 1000000 };
 
 struct fbv_sim {
@@ -96,9 +103,8 @@ struct fbv_sim {
 	uint32_t *ids;			/* task id -> CPU */
 	uint32_t nr, slots, live, workers_left;
 	uint64_t lookahead;		/* ps: nobody can take a line sooner than this after asking */
-	struct fbv_event *heap;
-	uint32_t events, events_max;
-	uint32_t deeds;			/* events that are not a spinner's alarm */
+	struct fbv_queue events;	/* what will happen */
+	struct fbv_queue alarms;	/* when spinners look up: many and hardly ever first, so the other stays short */
 	struct fbv_cpu *self;		/* whose fiber runs; NULL outside a run */
 	struct fb_fiber home;
 	struct fb_run *run;
@@ -134,7 +140,12 @@ static inline uint16_t fbv_counting(const struct fbv_cpu *c) { return c == sim.s
 static inline uint64_t fbv_key(uint64_t ps, uint32_t cpu) { return ps << FBV_CPU_BITS | cpu; }
 
 /* The key of the earliest event, FBV_NEVER without one. */
-static inline uint64_t fbv_first(void) { return sim.heap[0].key; }
+static inline uint64_t fbv_first(void)
+{
+	uint64_t event = sim.events.heap[0].key, alarm = sim.alarms.heap[0].key;
+
+	return event < alarm ? event : alarm;
+}
 
 /* Is `now` of the running CPU before every event? Then whatever it does is in order. */
 static inline bool fbv_in_order(void) { return fbv_key(fbv.now, sim.self->id) <= fbv_first(); }
@@ -150,13 +161,27 @@ static inline void fbv_set_limit(void)
 	fbv.limit = sim.self->stores || fbv.logging ? 0 : (fbv_first() >> FBV_CPU_BITS) + sim.lookahead;
 }
 
-FBV_HIDDEN bool fbv_queue_grow(void);
-FBV_HIDDEN void fbv_queue_destroy(void);
+FBV_HIDDEN bool fbv_queue_grow(struct fbv_queue *q);
+FBV_HIDDEN void fbv_queue_destroy(struct fbv_queue *q);
 FBV_HIDDEN void fbv_push(uint64_t ps, uint32_t cpu, enum fbv_event_type type, uint32_t slot);
 FBV_HIDDEN void fbv_set_alarm(struct fbv_cpu *c);
-FBV_HIDDEN void fbv_block(void);	/* run others until an event says that this CPU goes on */
 FBV_HIDDEN void fbv_save(struct fbv_cpu *c);	/* the running CPU's part of `fbv` */
 FBV_HIDDEN struct fbv_cpu *fbv_next(void);	/* the CPU that goes on next, now the running one; NULL: deadlock */
+
+/*
+ * Run others until an event says that this CPU goes on. Inline, as what leads here: a return on another fiber than the
+ * call is one that the host's CPU predicts wrongly, so there should be few between a miss and the code that goes on.
+ */
+static __attribute__((always_inline)) inline void fbv_block(void)
+{
+	struct fbv_cpu *me = sim.self, *c;
+
+	fbv_save(me);
+	c = fbv_next();
+	if (c != me)
+		fb_fiber_switch(&me->fiber, c ? &c->fiber : &sim.home);
+}
+
 FBV_HIDDEN void fbv_order(void);	/* … until every earlier event has happened */
 
 static inline uint64_t fbv_distance(const struct fbv_cpu *a, const struct fbv_cpu *b)	/* ps */

@@ -65,7 +65,8 @@ int fbv_set_up_memory(uint32_t nr)
 	if (sim.log_max)
 		sim.log = malloc(sim.log_max * sizeof(*sim.log));
 	if (!sim.cpu || !sim.ids || !sim.request || !sim.stores || !fbv.lines || !fbv.copies ||
-	    !sim.traffic || (sim.log_max && !sim.log) || !fbv_queue_grow())
+	    !sim.traffic || (sim.log_max && !sim.log) || !fbv_queue_grow(&sim.events) ||
+	    !fbv_queue_grow(&sim.alarms))
 		return ENOMEM;
 	fbv.load_ps = sim.m.load;
 	fbv.store_ps = sim.m.store;
@@ -79,7 +80,8 @@ int fbv_set_up_memory(uint32_t nr)
 
 void fbv_release(void)
 {
-	fbv_queue_destroy();
+	fbv_queue_destroy(&sim.events);
+	fbv_queue_destroy(&sim.alarms);
 	free(sim.cpu);
 	free(sim.ids);
 	free(sim.request);
@@ -101,7 +103,7 @@ void fbv_release(void)
 	fbv.lines = NULL;
 	fbv.copies = NULL;
 	sim.traffic = NULL;
-	sim.events = sim.deeds = sim.nr = 0;
+	sim.nr = 0;
 	sim.log_nr = 0;
 	sim.touched_nr = sim.touched_max = 0;
 }
