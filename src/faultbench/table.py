@@ -13,8 +13,9 @@ import io
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from faultbench.enums import Order, Status
+from faultbench.enums import Order, Path, Status
 from faultbench.histogram import merge, quantiles
+from faultbench.rules import NEVER_RELEASED, unconfirmed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ MORE = (
     "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
     "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
     "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
-    "writer_wait_max_ns,message,cost_digest"
+    "writer_wait_max_ns,message,cost_digest,remarks"
 ).split(",")
 
 _WORKER = (
@@ -97,12 +98,21 @@ def row(trial: Trial) -> dict[str, Any]:
         faults_asked=spec.faults,
         message=trial.message,
         cost_digest=spec.cost_digest,
+        remarks="; ".join(_remarks(trial)),
     )
     if trial.worker:
         _counters(trial, values)
     if trial.status is Status.OK and trial.worker:
         _rates(trial, values)
     return values
+
+
+def _remarks(trial: Trial) -> list[str]:
+    """Return what must be said wherever this trial's figures are shown."""
+    said = [unconfirmed([trial.spec.kernel])]
+    if trial.spec.path is Path.RETRY and trial.spec.handler is not None:
+        said.append(NEVER_RELEASED)
+    return [remark for remark in said if remark]
 
 
 def _counters(trial: Trial, values: dict[str, Any]) -> None:

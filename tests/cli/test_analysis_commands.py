@@ -324,3 +324,17 @@ def test_a_page_says_that_panels_were_left_out(results, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "MOST_PANELS", 1)
     run("report", results, "-o", target)
     assert "The figures show 1 of " in target.read_text()
+
+
+def test_kernels_without_a_laboratory_say_so_in_every_format(tmp_path):
+    path = sweep_file(
+        tmp_path / "w.jsonl", kernel="v6.16", threads=(1, 2, 4), cpus=99, writers=(0,)
+    )
+    said = "v6.16: not confirmed by a kernel"
+    fits = json.loads(run("fit", path, "--format", "json").stdout)["curves"]
+    assert all(said in curve["warnings"] for curve in fits)
+    compared = json.loads(run("compare", path, "--by", "path", "--format", "json").stdout)
+    assert any(said in line for line in compared["footnotes"])
+    rows = list(csv.DictReader(run("export", path).stdout.splitlines()))
+    assert all(said in row["remarks"] for row in rows)
+    assert all(("never" in row["remarks"]) == (row["path"] == "retry") for row in rows)

@@ -30,6 +30,7 @@ def to_json(comparison: Comparison) -> str:
         "paired": comparison.paired,
         "files": list(comparison.files or ()) or None,
         "notes": comparison.notes,
+        "footnotes": footnotes(comparison),
         "cases": cases,
     }
     return json.dumps(whole, indent=1, allow_nan=False)

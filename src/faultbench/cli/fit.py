@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,6 +87,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     from faultbench.cli._results import context_of, load, say
     from faultbench.errors import DataError
     from faultbench.plots.facets import SHARES, spread
+    from faultbench.rules import unconfirmed
 
     loaded = load(file, trials=False)
     kept, notes = checked(loaded.df, metric)
@@ -107,6 +109,8 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
         got = cases(rows, ["threads"], metric)
         case = {k: plain(names[k].iloc[i]) for k in keys}
         one = usl.fit(got.keys["threads"].to_numpy(float), stats.medians(got.values).median)
+        if said := unconfirmed([str(case["kernel"])]):
+            one = replace(one, warnings=[*one.warnings, said])
         fits.append((case, describe(names, i), one))
     return fits, context_of(loaded)
 
