@@ -20,6 +20,7 @@ from pathlib import Path
 
 from faultbench.errors import DataError
 from faultbench.model import Status, Trial, TrialSpec
+from faultbench.rules import NEVER_RELEASED, unconfirmed
 from faultbench.table import row
 
 HEADER = "tasks,processes,processes_idle,threads,threads_idle,linear"
@@ -92,7 +93,9 @@ def series(trials: Iterable[Trial]) -> list[Series]:
             ways[_processes(trial)].setdefault(trial.spec.threads, []).append(trial)
         own = "-".join(word for word in words if word not in common)
         slug = re.sub(r"[^a-z0-9.]+", "-", own.lower()).strip("-")[:80]
-        result.append(Series(" ".join(words), slug, _points(ways[True]), _points(ways[False])))
+        never = NEVER_RELEASED if "retry" in words else ""
+        title = "; ".join(filter(None, (" ".join(words), unconfirmed(words), never)))
+        result.append(Series(title, slug, _points(ways[True]), _points(ways[False])))
     return result
 
 

@@ -289,3 +289,20 @@ def test_trials_with_other_fallbacks_are_other_cases():
     ]
     found = c.by_column(table.frame(made), "path").table
     assert sorted(found["fallback"]) == [0.0, 0.2]
+
+
+def test_a_simulated_difference_is_real_beyond_what_the_model_decides():
+    """0.89 [0.87, 0.96] had been called real: repeats narrow an interval, not a model's error."""
+
+    def verdict(machine, slower):
+        rng = np.random.default_rng(3)
+        made = [
+            trial(rate, rng, path=path, repeat=repeat, machine=machine)
+            for repeat in range(6)
+            for path, rate in (("retry", 1e6), ("direct", 1e6 * slower[repeat % len(slower)]))
+        ]
+        return c.by_column(table.frame(made), "path").table["verdict"].tolist()
+
+    assert verdict("virtual:m", [0.87, 0.89, 0.96]) == [NOISE]
+    assert verdict("virtual:m", [0.87, 0.88]) == ["slower"]
+    assert verdict("threads", [0.87, 0.89, 0.96]) == ["slower"]

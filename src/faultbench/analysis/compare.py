@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from faultbench.analysis import apart, stats
-from faultbench.analysis.floors import Floors
+from faultbench.analysis.floors import Floors, margins
 from faultbench.analysis.frame import (
     WALL,
     Cases,
@@ -199,7 +199,7 @@ def _table(a: Cases, b: Cases, floors: Floors, *, paired: bool) -> pd.DataFrame:
         "ci_high_pct": 100 * (ratios.high - 1),
         **tests,
         "noise_floor_pct": 100 * floor,
-        "verdict": stats.verdicts(ratios, floor, one.n, two.n),
+        "verdict": stats.verdicts(ratios, floor, one.n, two.n, margins(a.keys)),
     }
     return pd.concat([a.keys, pd.DataFrame(columns)], axis=1)
 

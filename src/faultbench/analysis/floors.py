@@ -110,3 +110,9 @@ def _loads(keys: pd.DataFrame) -> list[Load]:
 def _of_machine(pools: dict[Load, list[One]], load: Load) -> list[One]:
     """Return what all loads of this load's machine have; never another machine's."""
     return [one for (machine, *_), found in pools.items() if machine == load[0] for one in found]
+
+
+def margins(keys: pd.DataFrame) -> Array:
+    """Return by how much an interval must exclude 1 in each case (factor minus one)."""
+    virtual = keys["machine"].map(is_virtual).to_numpy(dtype=bool)
+    return np.where(virtual, VIRTUAL_FLOOR, 0.0)

@@ -205,12 +205,17 @@ def noise_floor(differences: Array, n: int, confidence: float = CONFIDENCE) -> f
 
 
 def verdicts(
-    ratios: Ratios, floor: Array, n_a: npt.ArrayLike, n_b: npt.ArrayLike
+    ratios: Ratios,
+    floor: Array,
+    n_a: npt.ArrayLike,
+    n_b: npt.ArrayLike,
+    margin: npt.ArrayLike = 0.0,
 ) -> npt.NDArray[np.str_]:
     """Return the verdict for B against A in every case: one of the four words above.
 
-    A difference is real only when n allows it, its interval excludes 1 and it exceeds ``floor``
-    (factor minus one). Missing intervals or a missing floor make a case not testable: without A/A
+    A difference is real only when n allows it, its interval excludes 1 by more than ``margin`` and
+    it exceeds ``floor`` (both: factor minus one). A margin is what more repeats cannot tell: a
+    model's own error. Missing intervals or a missing floor make a case not testable: without A/A
     nothing says how loud the machine was.
     """
     floor = np.asarray(floor, dtype=float)
@@ -218,7 +223,9 @@ def verdicts(
     enough = np.minimum(np.minimum(n_a, n_b), ratios.n) >= MIN_REPEATS
     testable = enough & np.isfinite(ratios.low) & np.isfinite(ratios.high) & np.isfinite(floor)
     with np.errstate(invalid="ignore"):
-        real = testable & ((ratios.low > 1) | (ratios.high < 1)) & (size > np.log1p(floor))
+        beyond = 1 + np.asarray(margin, dtype=float)
+        clear = (ratios.low > beyond) | (ratios.high < 1 / beyond)
+        real = testable & clear & (size > np.log1p(floor))
     return np.select(
         [~testable, ~real, ratios.ratio > 1], [UNTESTABLE, NOISE, FASTER], default=SLOWER
     ).astype(str)
