@@ -200,6 +200,7 @@ cdef inline uint32_t driver_huge_fault(vm_fault *vmf, uint32_t order) noexcept n
 cdef inline uint32_t driver_retry_huge_fault(vm_fault *vmf, uint32_t order) noexcept nogil:
     """The exact rule of §1.4: under the VMA lock, and only then, drop it and answer RETRY; touch the VMA no more."""
     if vmf.flags & FAULT_FLAG_VMA_LOCK:
+        fb_enter(vmf.w, STEP_DRIVER_HUGE_FAULT, vmf.vma)    # it does nothing yet, so it takes no busy time
         if not FB_MUTANT(vmf.w, MUTANT_RETRY_LEAKS):
             vma_end_read(vmf.w, vmf.vma)
         return VM_FAULT_RETRY
