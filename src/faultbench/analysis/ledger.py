@@ -12,7 +12,7 @@ lock. What each path meets beside others, of which it is the difference, stands 
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+import scipy
 
 from faultbench import costs
 from faultbench.analysis import stats
@@ -155,7 +155,7 @@ def closing(total: Array, parts: list[Array]) -> tuple[float, float]:
         medians = [np.median(row, axis=axis) for row in sample]
         return np.asarray(medians[0] - sum(medians[1:]))
 
-    limits = scipy_stats.bootstrap(
+    limits = scipy.stats.bootstrap(
         tuple(matrix), left, paired=True, vectorized=True, n_resamples=stats.RESAMPLES,
         confidence_level=stats.expanded_level(n), method="percentile",
         rng=np.random.default_rng(stats.SEED),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # its submodules load when first used: scipy.stats takes half a second
 
 Array = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Ratios:
 def expanded_level(n: int, confidence: float = CONFIDENCE) -> float:
     """Return the level a percentile interval of ``n`` samples needs to cover like a t interval."""
     tail = (1 - confidence) / 2
-    return float(1 - 2 * stats.norm.sf(np.sqrt(n / (n - 1)) * stats.t.isf(tail, n - 1)))
+    return float(1 - 2 * scipy.stats.norm.sf(np.sqrt(n / (n - 1)) * scipy.stats.t.isf(tail, n - 1)))
 
 
 def _by_count(matrix: Array) -> list[tuple[npt.NDArray[np.intp], Array]]:
@@ -88,7 +88,7 @@ def _interval(
 ) -> tuple[Array, Array]:
     """Return the limits of ``statistic``, which is given the ranks drawn of each of ``ordered``."""
     counts = [samples.shape[1] for samples in ordered]
-    result = stats.bootstrap(
+    result = scipy.stats.bootstrap(
         tuple(np.arange(n) for n in counts),
         statistic,
         axis=-1,
@@ -117,7 +117,7 @@ def medians(matrix: Array, confidence: float = CONFIDENCE) -> Medians:
     some = counts > 0
     if some.any():
         median[some] = np.nanmedian(matrix[some], axis=1)
-        mad[some] = _omitting(stats.median_abs_deviation, matrix[some])
+        mad[some] = _omitting(scipy.stats.median_abs_deviation, matrix[some])
     for rows, samples in _by_count(matrix):
         low[rows], high[rows] = _median_interval(samples, confidence)
     return Medians(counts, median, mad, low, high)
@@ -129,7 +129,7 @@ def harmonic_means(matrix: Array) -> Array:
     result = np.full(len(matrix), np.nan)
     some = np.isfinite(matrix).any(axis=1)
     if some.any():
-        result[some] = _omitting(stats.hmean, matrix[some])
+        result[some] = _omitting(scipy.stats.hmean, matrix[some])
     return result
 
 
