@@ -30,14 +30,20 @@ def bucket_of(value: int) -> int:
 
 def merge(histograms: Iterable[Mapping[str, int]]) -> dict[int, int]:
     """Add histograms as records hold them: bucket number as text to count."""
-    total: dict[str, int] = {}
+    total: Mapping[str, int] = {}
+    own: dict[str, int] = {}
     for histogram in histograms:
         if not total:
-            total.update(histogram)
+            total = histogram  # most trials have one outcome only: nothing to add
             continue
+        if total is not own:
+            total = own = dict(total)
         for bucket, count in histogram.items():
-            total[bucket] = total.get(bucket, 0) + count
-    merged: dict[int, int] = {}
+            own[bucket] = own.get(bucket, 0) + count
+    merged = dict(zip(map(int, total), total.values(), strict=True))
+    if len(merged) == len(total):
+        return merged
+    merged = {}
     for bucket, count in total.items():  # "7" and "07" are one bucket
         number = int(bucket)
         merged[number] = merged[number] + count if number in merged else count

@@ -288,7 +288,10 @@ def _integers(items: Any) -> list[int]:
 
 
 def _columns(raw: Any) -> dict[str, list[int]]:
-    return {name: _integers(items) for name, items in _typed(raw, dict).items()}
+    """Check lists as `_integers` checks one, all at once: a trial has a score of short ones."""
+    columns: dict[str, list[int]] = _typed(raw, dict)
+    _integers([number for items in columns.values() for number in _typed(items, list)])
+    return columns
 
 
 def _counts(raw: Any) -> dict[str, int]:

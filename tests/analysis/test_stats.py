@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from faultbench.analysis import stats as s
 
@@ -163,3 +164,45 @@ def test_same_input_same_interval():
     one, two = s.medians(x), s.medians(x)
     assert (one.low == two.low).all()
     assert (one.high == two.high).all()
+
+
+@pytest.mark.parametrize("repeats", [2, 6, 7])
+def test_intervals_are_those_of_a_bootstrap_of_the_samples_themselves(repeats):
+    """We draw ranks once for all cases; scipy given the samples must say the same to a bit."""
+    rng = np.random.default_rng(repeats)
+    a, b = (np.sort(rng.lognormal(10, 0.3, (20, repeats)), axis=1) for _ in range(2))
+    a[0, :2] = a[0, 0]  # ties
+
+    def limits(data, statistic):
+        return bootstrap(
+            data, statistic, axis=-1, vectorized=True, n_resamples=s.RESAMPLES,
+            batch=s.BATCH // sum(side.size for side in data),
+            confidence_level=s.expanded_level(repeats), method="percentile",
+            rng=np.random.default_rng(s.SEED),
+        ).confidence_interval  # fmt: skip
+
+    own = s.medians(a[:, ::-1])
+    want = limits((a,), np.median)
+    np.testing.assert_array_equal(own.low, want.low)
+    np.testing.assert_array_equal(own.high, want.high)
+    own = s.unpaired_ratios(a, b)
+    want = limits(
+        (a, b), lambda x, y, axis: np.log(np.median(y, axis=axis)) - np.log(np.median(x, axis=axis))
+    )
+    np.testing.assert_allclose(own.low, np.exp(want.low), rtol=1e-12)
+    np.testing.assert_allclose(own.high, np.exp(want.high), rtol=1e-12)
+
+
+def test_a_row_that_lacks_a_trial_does_not_change_the_others():
+    rng = np.random.default_rng(2)
+    whole = rng.lognormal(10, 0.3, (8, 6))
+    ragged = whole.copy()
+    ragged[3, 2] = ragged[5, :] = np.nan
+    rest = [0, 1, 2, 4, 6, 7]
+    one, two = s.medians(whole), s.medians(ragged)
+    np.testing.assert_array_equal(one.mad[rest], two.mad[rest])
+    np.testing.assert_array_equal(s.harmonic_means(whole)[rest], s.harmonic_means(ragged)[rest])
+    left = np.delete(whole[3], 2)
+    assert two.mad[3] == np.median(np.abs(left - np.median(left)))
+    assert s.harmonic_means(ragged)[3] == pytest.approx(5 / np.sum(1 / left))
+    assert np.isnan([two.mad[5], s.harmonic_means(ragged)[5]]).all()

@@ -322,3 +322,16 @@ def test_panel_titles_part_between_words_that_belong_together():
     got = style.panel_title("threads · device-dax · vmas private · 0 writers")
     assert got == "threads · device-dax · vmas private ·\n0 writers"
     assert style.panel_title("ext4 · 1 writer") == "ext4 · 1 writer"
+
+
+def test_figures_drawn_side_by_side_are_the_same_and_in_the_same_order(tmp_path):
+    for processes in (1, 2, 3):
+        (tmp_path / str(processes)).mkdir()
+    one, *others = (
+        sweep_figures(default(), tmp_path / str(n) / "x-counters", processes=n) for n in (1, 2, 3)
+    )
+    for written in others:
+        assert [path.name for path in written] == [path.name for path in one]
+        assert [path.read_bytes() for path in written] == [path.read_bytes() for path in one]
+    with pytest.raises(OutputError):
+        sweep_figures(default(), tmp_path / "absent" / "x", processes=2)

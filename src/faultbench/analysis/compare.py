@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+import scipy
 
 from faultbench.analysis import apart, stats
 from faultbench.analysis.floors import Floors, margins
@@ -240,7 +240,7 @@ def rank_and_mean_tests(a: Array, b: Array) -> dict[str, Array]:
         if n_a < 1 or n_b < 1:
             continue
         x, y = x_all[rows, :n_a], y_all[rows, :n_b]
-        rank = scipy_stats.mannwhitneyu(x, y, axis=1)
+        rank = scipy.stats.mannwhitneyu(x, y, axis=1)
         out["mwu_u"][rows], out["mwu_p"][rows] = rank.statistic, rank.pvalue
         if n_a < 2 or n_b < 2:
             continue
@@ -250,7 +250,7 @@ def rank_and_mean_tests(a: Array, b: Array) -> dict[str, Array]:
             with warnings.catch_warnings():
                 # one side constant: scipy warns about precision, and t is then what it says
                 warnings.simplefilter("ignore", RuntimeWarning)
-                welch = scipy_stats.ttest_ind(x[~flat], y[~flat], axis=1, equal_var=False)
+                welch = scipy.stats.ttest_ind(x[~flat], y[~flat], axis=1, equal_var=False)
             out["welch_t"][uneven], out["welch_p"][uneven] = welch.statistic, welch.pvalue
             out["welch_df"][uneven] = welch.df
     return out

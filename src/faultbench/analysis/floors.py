@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+import scipy
 
 from faultbench.analysis import stats
 from faultbench.analysis.frame import cases, is_virtual, key_columns
@@ -84,7 +84,7 @@ class Floors:
         least = float(np.log1p(APART_FLOOR))
         if not moves:
             return least
-        reach = scipy_stats.t.isf((1 - stats.CONFIDENCE) / 2, len(moves))
+        reach = scipy.stats.t.isf((1 - stats.CONFIDENCE) / 2, len(moves))
         size = float(FURTHER * reach * np.sqrt(np.mean(np.square(moves))))
         return min(max(size, least), MOST_DRIFT)
 

@@ -118,12 +118,20 @@ def cases(df: pd.DataFrame, keys: Sequence[str], metric: str) -> Cases:
 
 
 def order_of(level: "pd.Index[Any]") -> "pd.Index[Any]":
-    """Return sort keys: paths by their history, kernels by version, numbers by value."""
-    if level.name == "path":
-        return level.map(lambda p: PATHS.index(p) if p in PATHS else len(PATHS))
-    if level.name == "kernel":
-        return level.map(kernel_order)
-    return level.map(natural)
+    """Return sort keys: paths by their history, kernels by version, numbers by value.
+
+    They are ranks among the distinct values, of which a level of many rows has few.
+    """
+    codes, distinct = level.factorize(use_na_sentinel=False)
+    key = {"path": _path_order, "kernel": kernel_order}.get(str(level.name), natural)
+    keys = [key(value) for value in distinct]
+    ranks = {k: rank for rank, k in enumerate(sorted(set(keys)))}
+    found: pd.Index[Any] = pd.Index(np.array([ranks[k] for k in keys], dtype=np.intp)[codes])
+    return found
+
+
+def _path_order(path: object) -> tuple[float, ...]:
+    return (PATHS.index(path) if path in PATHS else len(PATHS),)
 
 
 def natural(value: object) -> tuple[int, float, str]:

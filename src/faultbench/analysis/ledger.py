@@ -12,7 +12,7 @@ lock. What each path meets beside others, of which it is the difference, stands 
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+import scipy
 
 from faultbench import costs
 from faultbench.analysis import stats
@@ -66,12 +66,13 @@ class Differences:
         for path, rows in df.groupby("path"):
             for what in ("fault_ns", "wait_ns", "spin_ns", "asleep_ns"):
                 got = cases(rows, self.keys, what)
-                named = [dict(zip(self.keys, k, strict=True)) for k in _tuples(got.keys)]
-                for values, row in zip(named, got.values, strict=True):
-                    case = tuple(str(v) for v in values.values())
+                if what == "fault_ns":  # the cases of all four are the same
+                    self.cases[str(path)] = [
+                        (tuple(map(str, k)), dict(zip(self.keys, k, strict=True)))
+                        for k in _tuples(got.keys)
+                    ]
+                for (case, _), row in zip(self.cases[str(path)], got.values, strict=True):
                     self._found[str(path), what, case] = row
-                    if what == "fault_ns":
-                        self.cases.setdefault(str(path), []).append((case, values))
 
     def one(self, path: str, case: Case, what: str = "fault_ns") -> Array | None:
         """Return the values of one path, shape ``(blocks,)``; None if it was not measured."""
@@ -154,7 +155,7 @@ def closing(total: Array, parts: list[Array]) -> tuple[float, float]:
         medians = [np.median(row, axis=axis) for row in sample]
         return np.asarray(medians[0] - sum(medians[1:]))
 
-    limits = scipy_stats.bootstrap(
+    limits = scipy.stats.bootstrap(
         tuple(matrix), left, paired=True, vectorized=True, n_resamples=stats.RESAMPLES,
         confidence_level=stats.expanded_level(n), method="percentile",
         rng=np.random.default_rng(stats.SEED),

@@ -1,15 +1,13 @@
 """What the commands that read results share: loading, host facts, model notes, safe text."""
 
 import dataclasses
-import gc
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faultbench.cli.lean import uncollected
 from faultbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def load(path: Path, *, trials: bool = True) -> Loaded:
         rows[trial.trial_id] = table.row(trial)  # of several records the last counts
         return _slim(trial) if trials else None
 
-    with _uncollected():
+    with uncollected():
         results = records.read_each(path, keep)
         df = table.of_rows(rows.values())
         rows.clear()
@@ -77,17 +75,6 @@ def _slim(trial: "Trial") -> "Trial":
         writer_wait={},
         host={},
     )
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect no garbage meanwhile, nor look at what was read ever again: there is none in it."""
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 def say(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultbench.cli.lean import uncollected
 from faultbench.cli.plot import Metric
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Format(StrEnum):
     MMTESTS = "mmtests"
 
 
+@uncollected()
 def compare(
     files: Annotated[
         list[Path], typer.Argument(help="A and B, or one file together with --by.", metavar="A [B]")

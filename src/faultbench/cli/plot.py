@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from faultbench.cli.lean import uncollected
+
 
 class Kind(StrEnum):
     """Which figures."""
@@ -22,6 +24,7 @@ class Metric(StrEnum):
     CPU = "faults_per_cpu_s"
 
 
+@uncollected()
 def plot(
     file: Annotated[Path, typer.Argument(help="Results file (JSONL) of `sweep` or `import`.")],
     out: Annotated[

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultbench.cli.lean import uncollected
+
 if TYPE_CHECKING:
     from faultbench.cli._results import Loaded
     from faultbench.report.facts import Facts
@@ -22,6 +24,7 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+@uncollected()
 def report(
     file: Annotated[Path, typer.Argument(help="Results file (JSONL) of `sweep` or `import`.")],
     out: Annotated[

@@ -88,10 +88,11 @@ def spread(df: pd.DataFrame) -> pd.DataFrame:
         dash = (df[column] == "-") & (df["threads"].astype(int) == 1)
         if not dash.any():
             continue
-        pieces = [df[~dash]]
-        for _, group in df.groupby(same, sort=False, dropna=False):
-            lone = group[dash.loc[group.index]]
-            named = [v for v in group[column].unique() if v != "-"]
+        pieces, alone = [df[~dash]], df[dash]
+        group = df.groupby(same, sort=False, dropna=False).ngroup()
+        values = df[[column]].assign(group=group).drop_duplicates()
+        for number, lone in alone.groupby(group[dash]):
+            named = [v for v in values.loc[values["group"] == number, column] if v != "-"]
             pieces += [lone.assign(**{column: v}) for v in named] or [lone]
         df = pd.concat(pieces, ignore_index=True)
     return df
