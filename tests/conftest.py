@@ -2,6 +2,12 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
+# How long examples take to draw is the machine's load, not the test's fault.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
 
 def pytest_configure() -> None:
     """Hear Ctrl-C though whoever started the tests did it in the background of a script.

@@ -46,7 +46,7 @@ def test_a_ratio_is_of_one_block():
 
 def test_the_page_has_every_case_with_its_intervals():
     keys = product(beside.PROFILES, beside.HANDLERS, (Path.RETRY, Path.DIRECT), (1, 2))
-    text = beside.page({key: cell(1.2) for key in keys}, [FOUND] * 12, 3)
+    text = beside.page({key: cell(1.2) for key in keys}, [FOUND] * 12, 3, "a CPU")
     assert text.count("| 1.20 | 2.40 | 3.60 | 4.80 | 6.00 |") == 3 * 2  # 2 workers, one profile
     assert text.count("| outside |") == 2 * 3 * 2 * 2
     assert "1.20 to 1.20" in text

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faultbench import calibrate, costs, machine_file
+from faultbench import calibrate, costs, host, machine_file
 from faultbench.analysis import stats
 from faultbench.enums import Handler
 from faultbench.enums import Path as Way
@@ -209,14 +209,17 @@ def sensitivity(cells: Mapping[Key, Cell]) -> str:
     return "\n".join([*lines, ""])
 
 
-def page(cells: Mapping[Key, Cell], found: list[calibrate.Calibration], again: int) -> str:
-    """Return the page."""
+def page(
+    cells: Mapping[Key, Cell], found: list[calibrate.Calibration], again: int, here: str
+) -> str:
+    """Return the page; `here` is the host's CPU."""
     journeys = [min(one.matrix.values()) for one in found]
     upgrades = [one.upgrade for one in found]
     seconds = [one.second for one in found]
     text = (
         "# Threads beside virtual, on one calibrated machine\n\n"
-        "Written by `python -m faultbench.validation.beside`. CPU ns per fault, medians of "
+        f"Written by `python -m faultbench.validation.beside`, here on {here}; another host's: "
+        "[beside-epyc.md](beside-epyc.md). CPU ns per fault, medians of "
         f"{len(found)} blocks; a block calibrates this machine, then runs threads, virtual, "
         "threads. Held to "
         f"{WITHIN:.0%} or twice the A/A noise with the default costs. `none` is reported only: a "
@@ -229,8 +232,9 @@ def page(cells: Mapping[Key, Cell], found: list[calibrate.Calibration], again: i
         f"{ON_CPU:.0%} of a window (two workers meet in a line only while both run) were run "
         f"again: {again}.\n\n"
         f"That misses overlap is measured; over how much is not: {machine_file.OVERLAP_NS} ns of "
-        "instructions (`overlap_ns`) is an estimate, made with this page in view. The last table "
-        "shows what other rules give; its cost profile is `default`, its cases have 2 workers.\n\n"
+        "instructions (`overlap_ns`) is an estimate, made with that EPYC's page in view and with "
+        "no other host's. The last table shows what other rules give; its cost profile is "
+        "`default`, its cases have 2 workers.\n\n"
         "*95 %*: bootstrap interval of the ratio over blocks. *A/A*: that of the second over the "
         "first of two like trials on threads. *on CPU*: the share of the threads' windows that "
         "they really ran.\n"
@@ -244,7 +248,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/beside.md"))
     given = parser.parse_args()
-    text = page(*run())
+    topology = read_topology()
+    model = host.identity(topology)["cpu_model"]
+    text = page(*run(), f"{topology.usable} CPUs of an {model}")
     given.output.write_text(text, encoding="utf-8")
     print(text)
 
