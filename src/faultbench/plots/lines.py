@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from faultbench.analysis.frame import NEVER_RELEASED, in_words
 from faultbench.analysis.spent import KEYS, Spent, in_order, spent
@@ -17,6 +18,7 @@ from faultbench.plots.facets import Context, stem
 
 TOP, LOCKS, ROWS_PER_PAGE, COLUMNS = 6, 3, 4, 3
 LEAST_NS = 0.5  # a case that waits less for everything has nothing to show
+STILL = (0.05, 0.005)  # ns and moves: a line with less of both only takes room
 CASE = tuple(key for key in KEYS if key not in ("kernel", "path"))
 
 
@@ -74,7 +76,8 @@ def _bars(lines: pd.DataFrame, time: Spent | None) -> list[Bar]:
             for lock, ns in list(where.items())[:LOCKS]:
                 share = ns / time.total
                 found.append(Bar(f"{word}: {lock}", ns, f"{share:.0%} of the fault", WAITS[word]))
-    top = lines[~lines["rest"]].head(TOP)
+    hot = (lines["wait_ns"] >= STILL[0]) | (lines["transfers"] >= STILL[1])
+    top = lines[hot & ~lines["rest"]].head(TOP)
     found += [Bar(str(n), ns, f"{moved:.2f} moves", "") for n, ns, moved in zip(
         top["name"], top["wait_ns"], top["transfers"], strict=True)]  # fmt: skip
     found.sort(key=lambda bar: -bar.ns)
@@ -135,6 +138,8 @@ def _panel(
     ax.set_yticks(range(len(bars)), [_short(bar.name) for bar in bars])
     ax.set_ylim(max(tall, 3) - 0.5, -0.5)
     ax.set_xlim(0, max(longest, 1.0) * 1.6)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("ns waited per fault")
     never = ", never released" if path == "retry" else ""
