@@ -131,3 +131,12 @@ def test_intervals_cover_the_truth():
 def test_bad_points(n, y, words):
     with pytest.raises(DataError, match=words):
         usl.fit(n, y)
+
+
+def test_three_points_show_no_peak():
+    """Three parameters go through any three points: beta has no interval that excludes 0."""
+    n = np.array([1.0, 4.0, 16.0])
+    f = usl.fit(n, usl.curve(n, 0.03, 0.002, 100.0))
+    assert f.beta == pytest.approx(0.002, rel=1e-3)
+    assert f.peak_n is None
+    assert not f.identifiable

@@ -222,16 +222,19 @@ def test_fit_refuses_what_is_no_curve(tmp_path, text):
     run("fit", path, code=65)
 
 
-@pytest.mark.parametrize("points", [[(1, 10)], [(1, 10), (2, 19)], [(1, 10), (1, 11), (2, 19)]])
-def test_one_or_two_numbers_of_workers_are_not_identifiable(tmp_path, points):
+@pytest.mark.parametrize(
+    ("points", "code"),
+    [([(1, 10)], 65), ([(1, 10), (1, 11)], 65), ([(1, 10), (2, 19)], 0)],
+)
+def test_few_numbers_of_workers_are_not_identifiable_and_one_is_no_curve(tmp_path, points, code):
     path = tmp_path / "few.csv"
     path.write_text("".join(f"{n},{x}\n" for n, x in points))
-    done = run("fit", path, "--format", "json", code=65)
+    done = run("fit", path, "--format", "json", code=code)
     assert json.loads(done.stdout)["identifiable"] is False
-    assert "not identifiable" in done.stderr
-    assert "not identifiable" in run("fit", path, "-o", tmp_path / "f", code=65).stdout
+    assert ("not identifiable" in done.stderr) == (code != 0)
+    assert "not identifiable" in run("fit", path, "-o", tmp_path / "f", code=code).stdout
     results = sweep_file(tmp_path / "r.jsonl", writers=(0,))  # one and two workers
-    done = run("fit", results, "--format", "json", code=65)
+    done = run("fit", results, "--format", "json")
     assert len(json.loads(done.stdout)["curves"]) == 8
     path.write_text("1,10\n2,19\n4,30\n")
     assert json.loads(run("fit", path, "--format", "json").stdout)["identifiable"] is False
@@ -269,7 +272,7 @@ def test_import_then_compare_and_fit(tmp_path):
 def test_nothing_from_a_file_reaches_the_terminal_raw(tmp_path):
     evil = "\x1b]0;owned\x07\x1b[2J"
     path = write(tmp_path / "e.jsonl", sweep_trials(kernel=f"v6{evil}"))
-    for args, code in ((("compare", path, "--by", "path"), 0), (("fit", path), 65)):
+    for args, code in ((("compare", path, "--by", "path"), 0), (("fit", path), 0)):
         done = run(*args, code=code)
         assert "\x1b" not in done.stdout + done.stderr
 

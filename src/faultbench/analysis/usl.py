@@ -242,7 +242,10 @@ def _peak(
     if 1 not in free or beta == 0:
         said.append("beta is at its bound 0: the curve has no peak")
         return None
-    if "beta" in limits and limits["beta"][0] <= 0:
+    if "beta" not in limits:
+        said.append("beta has no interval: a peak is not shown")
+        return None
+    if limits["beta"][0] <= 0:
         said.append("the interval of beta includes 0: a peak is not shown")
         return None
     return float(np.sqrt((1 - alpha) / beta)) if alpha < 1 else None

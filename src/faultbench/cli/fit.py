@@ -36,7 +36,7 @@ def fit(
     """Fit throughput over workers: contention (alpha), coherency (beta), and where it peaks.
 
     JSON: one object for one curve; {"curves": […]} with a `case` each for several. Exits with 65
-    when no curve has the three numbers of workers that a fit needs, after printing that.
+    when no curve has more than one number of workers, after printing that.
     """
     from faultbench.analysis import usl
     from faultbench.errors import DataError
@@ -70,11 +70,11 @@ def fit(
         written = drawing.draw([(name, one) for _, name, one in fits], plot, context, unit)
         for path in written:
             say(f"wrote {path}")
-    if all(one.alpha is None for _, _, one in fits):
+    if all(len(set(one.n)) < 2 for _, _, one in fits):
         sys.stdout.flush()
         raise DataError(
-            f"{file}: not identifiable: the law has three parameters, and no curve here has three "
-            "numbers of workers; measure more, e.g. sweep --threads 1,2,4,max"
+            f"{file}: not identifiable: one number of workers is no curve; measure more, "
+            "e.g. sweep --threads 1,2,4,max"
         )
 
 
@@ -136,7 +136,13 @@ def _print(name: str, one: "Usl") -> None:
             limits = one.intervals.get(label)
             print(
                 f"  {label:<10}{value:<14.7g}"
-                + (f"± {error:.3g}" if error is not None else "at its bound or undetermined")
+                + (
+                    f"± {error:.3g}"
+                    if error is not None
+                    else "at its bound"
+                    if not value
+                    else "no error"
+                )
                 + (f"   95 % [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "")
             )
         peak = "none" if one.peak_n is None else f"{one.peak_n:.2f} workers"
