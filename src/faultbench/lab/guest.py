@@ -24,6 +24,10 @@ from faultbench.lab.tools import die_with_parent
 TRIAL_SECONDS = 10.0
 
 
+class HungError(FaultbenchError):
+    """A guest that says nothing any more."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How to boot."""
@@ -137,7 +141,7 @@ class Guest:
                 if booted and now - heard > self.options.silent_seconds:
                     if on_silence is not None:
                         raise on_silence(last)
-                    raise FaultbenchError(
+                    raise HungError(
                         f"lab: the guest hangs{self._after(last)}; its console:\n{self.console()}"
                     )
                 time.sleep(0.02)
