@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from faultbench import records, table
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "docs/img/readme"
@@ -35,8 +35,8 @@ def main() -> None:
         )
         for kernel, look in LOOKS.items()
     ]
-    with style.styled():
-        made = style.figure(12.4, 6.6)
+    with sheet.styled():
+        made = sheet.figure(12.4, 6.6)
         axes = made.subplots(len(ROWS), len(PANELS), squeeze=False)
         for row, (file, load) in zip(axes, ROWS.items(), strict=True):
             df = read(file)
@@ -46,7 +46,7 @@ def main() -> None:
             ax.set_ylabel("faults/s")
         for ax in axes[0]:
             ax.set_xlabel("")
-        style.caption(
+        sheet.caption(
             made,
             "2 MiB DAX page faults over CPUs: sent back, or served at once (SIMULATED)",
             [
@@ -57,7 +57,7 @@ def main() -> None:
             ],
             handles,
         )
-        for path in style.save(made, TARGET, ("svg",)):
+        for path in sheet.save(made, TARGET, ("svg",)):
             print(path)
 
 

@@ -64,14 +64,18 @@ class Differences:
         self._found: dict[tuple[str, str, Case], Array] = {}
         self.cases: dict[str, list[tuple[Case, dict[str, object]]]] = {}
         for path, rows in df.groupby("path"):
+            # Sorted into cases once: which row of the table is where.
+            got = cases(rows.assign(at=np.arange(len(rows))), self.keys, "at")
+            measured = np.isfinite(got.values)
+            at = np.where(measured, got.values, 0).astype(int)
+            named = [
+                (tuple(map(str, k)), dict(zip(self.keys, k, strict=True)))
+                for k in _tuples(got.keys)
+            ]
+            self.cases[str(path)] = named
             for what in ("fault_ns", "wait_ns", "spin_ns", "asleep_ns"):
-                got = cases(rows, self.keys, what)
-                if what == "fault_ns":  # the cases of all four are the same
-                    self.cases[str(path)] = [
-                        (tuple(map(str, k)), dict(zip(self.keys, k, strict=True)))
-                        for k in _tuples(got.keys)
-                    ]
-                for (case, _), row in zip(self.cases[str(path)], got.values, strict=True):
+                values = np.where(measured, rows[what].to_numpy(dtype=float)[at], np.nan)
+                for (case, _), row in zip(named, values, strict=True):
                     self._found[str(path), what, case] = row
 
     def one(self, path: str, case: Case, what: str = "fault_ns") -> Array | None:

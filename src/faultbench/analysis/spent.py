@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pandas as pd
-
 from faultbench.analysis import steps
 from faultbench.analysis.frame import PATHS, is_virtual, kernel_order, natural
 from faultbench.model import Trial
@@ -54,7 +52,7 @@ def in_order(case: tuple[object, ...]) -> tuple[object, ...]:
 
 def spent(trials: Iterable[Trial]) -> dict[tuple[object, ...], Spent]:
     """Return it by case: the values of `KEYS`."""
-    found: dict[tuple[object, ...], list[pd.DataFrame]] = {}
+    found: dict[tuple[object, ...], list[steps.Steps]] = {}
     for trial in trials:
         spec = trial.spec
         if trial.status != "ok" or not is_virtual(spec.machine):
@@ -69,18 +67,18 @@ def spent(trials: Iterable[Trial]) -> dict[tuple[object, ...], Spent]:
     return {case: _of(steps.sum_up(each)) for case, each in found.items()}
 
 
-def _of(table: pd.DataFrame) -> Spent:
-    table = table.drop(index=[step for step in steps.OUTSIDE if step in table.index])
-    sums = table.sum()
-    total = float(sums.sum())
+def _of(mean: steps.Steps) -> Spent:
+    mean = {step: ns for step, ns in mean.items() if step not in steps.OUTSIDE}
+    by_kind = {kind: steps.time_of(mean, mean, [kind]) for kind in steps.KINDS}
+    total = sum(by_kind.values())
 
     def named(kind: str) -> dict[str, float]:
         by_lock: dict[str, float] = {}
-        for step, ns in table[kind].items():
-            lock = _LOCK_OF.get(str(step), str(step))
-            by_lock[lock] = by_lock.get(lock, 0.0) + float(ns)
+        for step in mean:
+            lock = _LOCK_OF.get(step, step)
+            by_lock[lock] = by_lock.get(lock, 0.0) + steps.time_of(mean, [step], [kind])
         ordered = sorted(by_lock.items(), key=lambda one: -one[1])
         return {lock: ns for lock, ns in ordered if ns >= LEAST * total and ns > 0}
 
-    busy, stalled, spinning, asleep = (float(sums[kind]) for kind in steps.KINDS)
+    busy, stalled, spinning, asleep = (by_kind[kind] for kind in steps.KINDS)
     return Spent(total, busy, stalled, spinning, asleep, named("spinning"), named("asleep"))

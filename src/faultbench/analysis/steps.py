@@ -14,6 +14,7 @@ import pandas as pd
 
 from faultbench.analysis.frame import is_virtual, key_columns
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
+from faultbench.analysis.stats import Array
 from faultbench.model import Trial
 
 # What a step's busy time is for; the names are those of src/_core/mm/steps.h, in lower case.
@@ -43,10 +44,12 @@ _OTHERS = re.compile(r"\d+ other lines")
 _MCS = re.compile(r"task \d+ mcs.*")
 OUTSIDE = ("refill",)  # not on the faults' clock
 KINDS = ("busy", "stalled", "spinning", "asleep")
+Steps = dict[str, Array]  # ns per fault of each step by KINDS: shape (4,)
+_NONE = np.zeros(len(KINDS))
 
 
-def of_trial(trial: Trial) -> pd.DataFrame | None:
-    """Return ns per fault by step (index) and ``KINDS`` (columns); None: nothing recorded."""
+def of_trial(trial: Trial) -> Steps | None:
+    """Return where a trial's faults spent their time; None: nothing recorded."""
     recorded = trial.extra.get("steps")
     faults = trial.total("faults")
     if not isinstance(recorded, dict) or not recorded or not faults:
@@ -54,8 +57,8 @@ def of_trial(trial: Trial) -> pd.DataFrame | None:
     rows = {}
     for name, values in recorded.items():
         total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
-        rows[str(name)] = (total - stalled - spinning - asleep, stalled, spinning, asleep)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(KINDS))
+        rows[str(name)] = np.array((total - stalled - spinning - asleep, stalled, spinning, asleep))
+    return rows
 
 
 def ledgers(
@@ -68,7 +71,7 @@ def ledgers(
     df = as_one_kernel(df, a, b)
     keys = key_columns(df, without=("path",))
     index = df.drop_duplicates("trial_id").set_index("trial_id")
-    found: dict[tuple[str, ...], dict[str, list[pd.DataFrame]]] = {}
+    found: dict[tuple[str, ...], dict[str, list[Steps]]] = {}
     named: dict[tuple[str, ...], dict[str, object]] = {}
     clocks: dict[tuple[tuple[str, ...], str], list[float]] = {}
     for trial in trials:
@@ -97,27 +100,31 @@ def _clock(trial: Trial) -> float:
     return trial.total("window_ns") / trial.total("faults")
 
 
-def sum_up(parts: list[pd.DataFrame]) -> pd.DataFrame:
+def sum_up(parts: list[Steps]) -> Steps:
     """Return the mean over the repeats; a step that a repeat lacks took no time in it."""
-    steps = sorted(set().union(*(p.index for p in parts)))
-    total = sum(p.reindex(steps, fill_value=0.0) for p in parts)
-    mean: pd.DataFrame = total / len(parts)  # type: ignore[assignment]
-    return mean
+    names = sorted(set().union(*parts))
+    return {s: np.mean([p.get(s, _NONE) for p in parts], axis=0) for s in names}
+
+
+def time_of(steps: Steps, functions: Iterable[str], kinds: Iterable[str]) -> float:
+    """Return the ns of these kinds in these functions."""
+    columns = [KINDS.index(kind) for kind in kinds]
+    return float(sum(steps[f][columns].sum() for f in functions if f in steps))
 
 
 def _ledger(
-    case: dict[str, object], one: pd.DataFrame, two: pd.DataFrame, clock: float, a: str, b: str
+    case: dict[str, object], one: Steps, two: Steps, clock: float, a: str, b: str
 ) -> Ledger:
-    steps = [s for s in sorted({*one.index, *two.index}) if s not in OUTSIDE]
-    delta = one.reindex(steps, fill_value=0.0) - two.reindex(steps, fill_value=0.0)
-    waits = list(KINDS[1:])
+    names = [s for s in sorted({*one, *two}) if s not in OUTSIDE]
+    delta = {s: one.get(s, _NONE) - two.get(s, _NONE) for s in names}
+    waits = KINDS[1:]
     parts: list[Part] = []
     used: set[tuple[str, str]] = set()
 
-    def take(name: str, chosen: Iterable[str], kinds: list[str], source: str) -> None:
-        here = [s for s in chosen if s in delta.index]
-        used.update((s, k) for s in here for k in kinds)
-        parts.append(Part(name, float(delta.loc[here, kinds].to_numpy().sum()), source=source))
+    def take(name: str, chosen: Iterable[str], kinds: Iterable[str], source: str) -> None:
+        chosen = list(chosen)
+        used.update((s, k) for s in chosen for k in kinds)
+        parts.append(Part(name, time_of(delta, chosen, kinds), source=source))
 
     for name, functions in OWN.items():
         take(name, functions, ["busy"], "busy time of " + ", ".join(functions[:2]))
@@ -128,8 +135,7 @@ def _ledger(
     take("waiting in look-ups and walks", walks, waits, "lines that neighbours wrote")
     for name, functions in NEXT.items():
         take(f"waiting moved to {name}", functions, waits, "stalled, spinning, asleep there")
-    rest = [s for s in steps if any((s, k) not in used for k in KINDS)]
-    left = sum(float(delta.loc[s, k]) for s in rest for k in KINDS if (s, k) not in used)
+    left = sum(time_of(delta, [s], [k for k in KINDS if (s, k) not in used]) for s in names)
     parts.append(Part("all other steps", left, source="handler and entry code"))
     total = Part("difference in virtual time", clock, source="the workers' clocks")
     return Ledger(case, a, b, total, parts, exact=True)
@@ -154,8 +160,7 @@ def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
             "vmas": spec.vmas_label, "writers": spec.writers, "threads": spec.threads,
         }  # fmt: skip
         for lock, functions in locks.items():
-            here = [s for s in functions if s in steps.index]
-            wait = float(steps.loc[here, list(KINDS[1:])].to_numpy().sum())
+            wait = time_of(steps, functions, KINDS[1:])
             rows.append(case | {"lock": lock, "wait_ns": wait})
     if not rows:
         return pd.DataFrame()

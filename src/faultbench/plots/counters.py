@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from faultbench.analysis.frame import label
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
     Context,
@@ -75,9 +75,9 @@ def _page(
     about: str,
     looks: Mapping[str, style.Line],
 ) -> list[Path]:
-    with style.styled():
+    with sheet.styled():
         size = sum(len(mine) + 1.4 for _, mine in bars)
-        made = style.figure(10.2, 0.205 * size + 1.75)
+        made = sheet.figure(10.2, 0.205 * size + 1.75)
         axes = made.subplots(1, 3, sharey=True, width_ratios=(2.2, 1, 1))
         at = 0.0
         ticks: list[float] = []
@@ -113,10 +113,10 @@ def _page(
             *provenance([f for f, _ in bars if f.virtual], context),
             *context.notes,
         ]
-        style.caption(
+        sheet.caption(
             made, titled("Where the faults went", [f for f, _ in bars], context), foot, handles
         )
-        return style.save(made, target, context.formats)
+        return sheet.save(made, target, context.formats)
 
 
 def _bar(axes: Sequence[Axes], at: float, look: style.Line, events: "pd.Series[float]") -> None:

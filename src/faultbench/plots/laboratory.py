@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 
 _GREYS = {"direct": "#9a9a9a", "retry": "#5c5c5c"}
 _HATCHES = {"retry": "//", "abort": "..", "mmap-lock": "xx"}  # for grey and print
@@ -61,9 +61,9 @@ def draw(
     foot: Sequence[str],
 ) -> list[Path]:
     """Write the figure as ``prefix``.png and .svg; returns the files."""
-    with style.styled():
+    with sheet.styled():
         cases = list(dict.fromkeys(r.case for r in reads))
-        made = style.figure(13.4, 0.34 * len(cases) + 3.4)
+        made = sheet.figure(13.4, 0.34 * len(cases) + 3.4)
         engine = made.get_layout_engine()
         assert isinstance(engine, ConstrainedLayoutEngine)
         engine.set(w_pad=0.14)  # the longest label does not touch the edge
@@ -71,8 +71,8 @@ def draw(
         _reads(axes[0], reads, cases)
         _ratios(axes[1], ratios)
         _times(axes[2], times)
-        style.caption(made, "Real kernels and the model", foot, _legend(reads))
-        return style.save(made, prefix)
+        sheet.caption(made, "Real kernels and the model", foot, _legend(reads))
+        return sheet.save(made, prefix)
 
 
 def _legend(reads: Sequence[Reads]) -> list[Patch | Line2D]:

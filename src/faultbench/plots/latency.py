@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from faultbench.analysis.frame import NEVER_RELEASED, PATHS, label
 from faultbench.analysis.latency import OUTCOMES, QUANTILES
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import Context, Facet, chosen, facets, spread, stem, subject
 
@@ -40,8 +40,8 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
         most = label("threads", counts[0]) if len(counts) == 1 else "each machine's most workers"
         columns = min(COLUMNS, len(part))
         rows = -(-len(part) // columns)
-        with style.styled():
-            made = style.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3)
+        with sheet.styled():
+            made = sheet.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3)
             axes = made.subplots(rows, columns, squeeze=False, sharey=True).ravel()
             for ax, facet in zip(axes, part, strict=False):
                 _panel(ax, facet, limits)
@@ -58,8 +58,8 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
                 *provenance([f for f in part if f.virtual], context),
                 *context.notes,
             ]
-            style.caption(made, titled("Latency by outcome", part, context), foot, _handles(table))
-            written += style.save(made, stem(prefix, "latency", page), context.formats)
+            sheet.caption(made, titled("Latency by outcome", part, context), foot, _handles(table))
+            written += sheet.save(made, stem(prefix, "latency", page), context.formats)
     return written
 
 

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from faultbench.analysis.frame import NEVER_RELEASED, describe, is_virtual
 from faultbench.analysis.parts import Ledger, sides
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.facets import Context, stem
 
 MOST = 12
@@ -49,8 +49,8 @@ def draw(ledgers: Sequence[Ledger], prefix: Path | str, context: Context) -> lis
 def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[Path]:
     shown = sorted(ledgers, key=lambda entry: -abs(entry.total.ns))[:MOST]
     cases = pd.DataFrame([entry.case for entry in shown])
-    with style.styled():
-        made = style.figure(10.2, 0.62 * len(shown) + 3.4)
+    with sheet.styled():
+        made = sheet.figure(10.2, 0.62 * len(shown) + 3.4)
         ax = made.add_subplot()
         seen: dict[str, tuple[str, str]] = {}
         for y, entry in enumerate(shown):
@@ -117,8 +117,8 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
             *([style.CLAIMS_NOT] if exact else []),
             *context.notes,
         ]
-        style.caption(made, title, foot, handles)
-        return style.save(made, target, context.formats)
+        sheet.caption(made, title, foot, handles)
+        return sheet.save(made, target, context.formats)
 
 
 def tidy(ns: float) -> str:

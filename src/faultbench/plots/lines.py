@@ -13,7 +13,7 @@ from faultbench.analysis.frame import NEVER_RELEASED, in_words
 from faultbench.analysis.spent import KEYS, Spent, in_order, spent
 from faultbench.analysis.steps import hottest
 from faultbench.model import Trial
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.facets import Context, stem
 
 TOP, LOCKS, ROWS_PER_PAGE, COLUMNS = 6, 3, 4, 3
@@ -97,8 +97,8 @@ def _page(
 ) -> list[Path]:
     columns = max(len(row) for _, row in rows)
     tallest = [max(len(bars) for bars in row.values()) for _, row in rows]
-    with style.styled():
-        made = style.figure(7.0 * columns, sum(0.27 * n + 1.2 for n in tallest) + 1.3)
+    with sheet.styled():
+        made = sheet.figure(7.0 * columns, sum(0.27 * n + 1.2 for n in tallest) + 1.3)
         axes = made.subplots(
             len(rows), columns, squeeze=False,
             gridspec_kw={"height_ratios": [0.27 * n + 0.5 for n in tallest]},
@@ -117,8 +117,8 @@ def _page(
             style.CLAIMS_NOT,
             *context.notes,
         ]
-        style.caption(made, "Hottest lines — SIMULATED: " + "; ".join(models), foot)
-        return style.save(made, target, context.formats)
+        sheet.caption(made, "Hottest lines — SIMULATED: " + "; ".join(models), foot)
+        return sheet.save(made, target, context.formats)
 
 
 def _panel(

@@ -12,7 +12,7 @@ from faultbench.analysis import stats
 from faultbench.analysis.compare import Comparison, by_column
 from faultbench.analysis.frame import WALL, cases, has_flag
 from faultbench.errors import DataError
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.captions import legend_handles, marks, provenance, titled, untested
 from faultbench.plots.facets import (
     Context,
@@ -66,9 +66,9 @@ def _page(
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     tall = 2 if table is not None else 1
-    with style.styled():
+    with sheet.styled():
         height = rows * (2.35 if tall == 1 else 3.9) + 1.35
-        made = style.figure(max(6.2, 3.05 * columns + 0.6), height)
+        made = sheet.figure(max(6.2, 3.05 * columns + 0.6), height)
         heights = [1.45, 1.0] * rows if tall == 2 else [1.0] * rows
         grid = made.add_gridspec(rows * tall, columns, height_ratios=heights)
         counts = sorted({int(n) for f in shown for n in f.rows["threads"]})
@@ -102,8 +102,8 @@ def _page(
         title = titled(_title(list(looks), column), shown, context)
         lines = [f"{subject(every)}.", *foot, *context.notes]
         handles = [*legend_handles(looks, paths, unnamed(every)), *marks(every, tested)]
-        style.caption(made, title, lines, handles)
-        return style.save(made, target, context.formats)
+        sheet.caption(made, title, lines, handles)
+        return sheet.save(made, target, context.formats)
 
 
 def _title(names: list[str], column: str) -> str:

@@ -18,7 +18,7 @@ from faultbench.analysis import stats
 from faultbench.analysis.compare import by_column
 from faultbench.analysis.frame import NEVER_RELEASED, WALL
 from faultbench.errors import DataError
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
     Context,
@@ -55,10 +55,10 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
     table = table[table["b"] == last]
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    with style.styled():
+    with sheet.styled():
         across = max(f.rows["threads"].nunique() for f in panels)
         up = max(f.rows["asked"].nunique() for f in panels)
-        made = style.figure(
+        made = sheet.figure(
             max(6.2, max(3.2, 0.75 * across + 0.9) * columns + 0.9), (0.55 * up + 1.0) * rows + 1.5
         )
         axes = made.subplots(rows, columns, squeeze=False).ravel()
@@ -87,8 +87,8 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
         if "retry" in (first, last):
             foot.insert(0, f"{NEVER_RELEASED}.")
         title = f"{last} / {first} over workers and writers"
-        style.caption(made, titled(title, panels, context), foot)
-        return style.save(made, stem(prefix, "surface"), context.formats)
+        sheet.caption(made, titled(title, panels, context), foot)
+        return sheet.save(made, stem(prefix, "surface"), context.formats)
 
 
 def _where(facet: Facet) -> dict[str, object]:

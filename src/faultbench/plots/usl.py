@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from faultbench.analysis.usl import Usl
-from faultbench.plots import style
+from faultbench.plots import sheet, style
 from faultbench.plots.facets import Context, stem
 
 FARTHEST = 2.0  # times the measured range
@@ -23,8 +23,8 @@ def draw(
         return []
     columns = min(3, len(fits))
     rows = -(-len(fits) // columns)
-    with style.styled():
-        made = style.figure(max(6.2, 3.6 * columns), rows * 4.0 + 1.0)
+    with sheet.styled():
+        made = sheet.figure(max(6.2, 3.6 * columns), rows * 4.0 + 1.0)
         grid = made.add_gridspec(rows * 2, columns, height_ratios=[2.2, 1] * rows)
         for i, (name, fit) in enumerate(fits):
             row, col = divmod(i, columns)
@@ -60,8 +60,8 @@ def draw(
         for name, fit in fits:
             foot.append(f"{name}: {summary(fit)}")
             foot += [f"   {w}" for w in fit.warnings]
-        style.caption(made, "Universal Scalability Law", [*foot, *context.notes], _legend(fits))
-        return style.save(made, stem(prefix, "usl"), context.formats)
+        sheet.caption(made, "Universal Scalability Law", [*foot, *context.notes], _legend(fits))
+        return sheet.save(made, stem(prefix, "usl"), context.formats)
 
 
 def _peak_shown(fit: Usl) -> bool:
