@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from faultbench.analysis.frame import NEVER_RELEASED
 from faultbench.errors import DataError, OutputError
-from faultbench.plots import counters, latency, scalability, style, surface, sweep_figures
+from faultbench.plots import counters, latency, scalability, sheet, style, surface, sweep_figures
 from faultbench.plots.facets import Context, facets, spread
 from tests.analysis.frames import sweep
 
@@ -24,13 +24,25 @@ def words(made):
 
 def assert_inside(made):
     """No artist leaves the page: ink outside would be cut off."""
-    FigureCanvasAgg(made).draw()
     page = made.bbox
-    box = made.get_tightbbox().transformed(made.dpi_scale_trans)
+    with sheet.styled():  # as it was saved: hinted text is wider
+        FigureCanvasAgg(made).draw()
+        box = made.get_tightbbox().transformed(made.dpi_scale_trans)
     assert box.x0 >= page.x0 - 1, "cut off at the left"
     assert box.y0 >= page.y0 - 1, "cut off at the foot"
     assert box.x1 <= page.x1 + 1, "cut off at the right"
     assert box.y1 <= page.y1 + 1, "cut off at the top"
+
+
+def assert_apart(made):
+    """No panel's labels run into the next panel's."""
+    with sheet.styled():
+        boxes = [ax.get_tightbbox() for ax in made.axes]
+    for i, one in enumerate(boxes):
+        for two in boxes[i + 1 :]:
+            across = min(one.x1, two.x1) - max(one.x0, two.x0)
+            along = min(one.y1, two.y1) - max(one.y0, two.y0)
+            assert min(across, along) <= 1, f"panels overlap by {across:.0f} x {along:.0f} pixels"
 
 
 def default():
@@ -80,6 +92,27 @@ def test_figures_are_written_whole_and_nothing_is_clipped(tmp_path, drawn, data)
     assert len(drawn) >= 3
     for made in drawn:
         assert_inside(made)
+        assert_apart(made)
+
+
+def test_panels_stay_apart_whatever_their_labels_take(tmp_path, drawn, monkeypatch):
+    """The layout starts from a guess of the margins; a guess far off must cost nothing."""
+    for guess in ((0.0, 0.0, 0.0, 0.0), (90.0, 40.0, 5.0, 60.0)):
+        monkeypatch.setattr(scalability, "MARGINS", guess)
+        monkeypatch.setattr(latency, "MARGINS", guess)
+        wide = default().assign(faults_per_s=lambda d: d["faults_per_s"] * 1e-9)  # 12.5m and such
+        scalability.draw(wide, tmp_path / "x", Context(cpus=2))
+        latency.draw(latencies(), tmp_path / "x", Context(cpus=2))
+    for made in drawn:
+        assert_inside(made)
+        assert_apart(made)
+
+
+def test_text_in_an_svg_is_text(tmp_path):
+    """It was drawn as outlines, which nobody can search, copy or have read aloud."""
+    scalability.draw(default(), tmp_path / "x", Context(cpus=2))
+    texts = ET.parse(tmp_path / "x-scalability.svg").iter("{http://www.w3.org/2000/svg}text")
+    assert "Page faults over workers: retry against direct" in [t.text for t in texts]
 
 
 def test_never_released_and_cpu_count_stand_in_the_figure(tmp_path, drawn):

@@ -103,6 +103,7 @@ def cases(df: pd.DataFrame, keys: Sequence[str], metric: str) -> Cases:
     Column ``r`` is repeat ``r``, so that rows of two paths line up block by block. Where repeats
     are not told apart (imported results) they are numbered in the order of the table.
     """
+    df = df[[*keys, "repeat", metric]]
     repeat = df["repeat"]
     if df.duplicated([*keys, "repeat"]).any():
         repeat = df.groupby(list(keys), sort=False).cumcount()

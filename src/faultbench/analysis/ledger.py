@@ -10,6 +10,9 @@ none of them sees: lines of the locks travelling between CPUs, and waiting that 
 lock. What each path meets beside others, of which it is the difference, stands under it.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import scipy
@@ -23,7 +26,18 @@ from faultbench.analysis.stats import Array
 __all__ = ["Ledger", "Part", "on_threads"]
 
 Case = tuple[str, ...]
-Found = tuple[Part, Array]  # a part and its values by block
+
+
+@dataclass(frozen=True)
+class Found:
+    """A part by block: its median and interval come for all parts at once."""
+
+    name: str
+    values: Array
+    source: str
+    asked: bool = False  # of the cost profile: no interval
+
+
 ALONE = "ablation: one worker, no writer"
 QUIET = {"writers": "0", "writer_op": "-", "writer_rate": "0"}
 PROFILE = "busy time that the cost profile asks for, twice on retry and once on direct"
@@ -125,20 +139,38 @@ def on_threads(
         if total is not None and np.isfinite(total).sum() >= 2:
             totals.append((abs(float(np.nanmedian(total))), case, values, total))
     totals.sort(key=lambda entry: -entry[0])
-    ledgers = []
+    drafts = []
     for _, case, values, total in totals[:most]:
         busy = _asked(values, digests) if (a, b) == ("retry", "direct") else {}
-        parts = [*_detour(found, case, a, b, busy), *_waiting(found, case, a, b)]
         clock = "CPU time" if str(values["writers"]) == "0" else "wall time"
-        made = _part("measured difference", total, f"{clock}, paired blocks")[0]
-        ledgers.append(
-            Ledger(
-                values, a, b, made, [part for part, _ in parts], exact=False,
-                residual_interval=closing(total, [values for _, values in parts]),
-                within=_beside(found, case, a, b),
-            )
-        )  # fmt: skip
-    return ledgers
+        whole = Found("measured difference", total, f"{clock}, paired blocks")
+        parts = [*_detour(found, case, a, b, busy), *_waiting(found, case, a, b)]
+        drafts.append((values, whole, parts, _beside(found, case, a, b)))
+    made = iter(_parts([f for _, whole, parts, beside in drafts for f in (whole, *parts, *beside)]))
+    return [
+        Ledger(
+            values, a, b, next(made), [next(made) for _ in parts], exact=False,
+            residual_interval=closing(whole.values, [part.values for part in parts]),
+            within=[next(made) for _ in beside],
+        )
+        for values, whole, parts, beside in drafts
+    ]  # fmt: skip
+
+
+def _parts(found: Sequence[Found]) -> list[Part]:
+    """Return them with median and interval; one bootstrap draws the same for all."""
+    if not found:
+        return []
+    matrix = np.full((len(found), max(len(f.values) for f in found)), np.nan)
+    for row, one in zip(matrix, found, strict=True):
+        row[: len(one.values)] = one.values
+    m = stats.medians(matrix)
+    return [
+        Part(f.name, float(f.values[0]), source=f.source)
+        if f.asked
+        else Part(f.name, float(m.median[i]), float(m.low[i]), float(m.high[i]), f.source)
+        for i, f in enumerate(found)
+    ]
 
 
 def closing(total: Array, parts: list[Array]) -> tuple[float, float]:
@@ -182,33 +214,33 @@ def _detour(found: Differences, case: Case, a: str, b: str, busy: dict[str, floa
     whole = found.of(a, b, alone)
     if whole is None:
         return []
-    asked = [(Part(n, ns, source=PROFILE), np.full_like(whole, ns)) for n, ns in busy.items()]
+    asked = [Found(n, np.full_like(whole, ns), PROFILE, asked=True) for n, ns in busy.items()]
     pair = found.of("mmap-lock", b, alone)
     lookup = found.of("abort", "mmap-lock", alone)
     first = found.of(a, "abort", alone)
     if (a, b) != ("retry", "direct") or pair is None or lookup is None or first is None:
         return _of_two_paths(whole, asked)
-    made = [_part(LOOKUP, lookup, f"{ALONE}; abort − mmap-lock")]
+    made = [Found(LOOKUP, lookup, f"{ALONE}; abort − mmap-lock")]
     if asked:
         source = f"{ALONE}; retry − abort less the walk, with the lines that the walk reads"
-        made += [asked[-1], _part("VMA-lock pair in vain", first - busy[WALK], source)]
+        made += [asked[-1], Found("VMA-lock pair in vain", first - busy[WALK], source)]
     else:
         name = "second walk and VMA-lock pair in vain"
-        made.append(_part(name, first, f"{ALONE}; retry − abort, which has both"))
+        made.append(Found(name, first, f"{ALONE}; retry − abort, which has both"))
     source = f"{ALONE}; mmap-lock − direct"
-    return [*made, _part("mmap_lock pair for the VMA lock's", pair, source)]
+    return [*made, Found("mmap_lock pair for the VMA lock's", pair, source)]
 
 
 def _of_two_paths(whole: Array, asked: list[Found]) -> list[Found]:
     if not asked:
         source = f"{ALONE}; look-up, walk and lock pairs are not told apart by two paths"
-        return [_part("detour alone: look-up, walk, lock pairs", whole, source)]
+        return [Found("detour alone: look-up, walk, lock pairs", whole, source)]
     source = (
         f"{ALONE}; retry − direct less look-up and walk, with the lines that these read; the "
         "VMA-lock pair in vain is in both paths and cancels (sweep --path "
         "mmap-lock,abort,retry,direct measures it)"
     )
-    return [*asked, _part("mmap_lock pair", whole - sum(values for _, values in asked), source)]
+    return [*asked, Found("mmap_lock pair", whole - sum(f.values for f in asked), source)]
 
 
 def _waiting(found: Differences, case: Case, a: str, b: str) -> list[Found]:
@@ -217,19 +249,19 @@ def _waiting(found: Differences, case: Case, a: str, b: str) -> list[Found]:
         return []
     counter = "counter mmap_lock_read_wait_ns less parking"
     if dict(zip(found.keys, case, strict=True))["writers"] == "0":
-        return [_part("waiting behind readers", waits, counter)]
+        return [Found("waiting behind readers", waits, counter)]
     quiet = found.of(a, b, found.altered(case, **QUIET), "spin_ns")
     parts = []
     if quiet is not None and np.isfinite(quiet).any():
-        parts.append(_part("waiting behind readers", quiet, f"{counter}, without writers"))
+        parts.append(Found("waiting behind readers", quiet, f"{counter}, without writers"))
         waits = waits - float(np.nanmedian(quiet))
-    parts.append(_part("waiting behind writers", waits, counter))
+    parts.append(Found("waiting behind writers", waits, counter))
     asleep = found.of(a, b, case, "asleep_ns")
     source = "wall less CPU time of trials that parked, at most the counter of the queue"
-    return parts if asleep is None else [*parts, _part("parking", asleep, source)]
+    return parts if asleep is None else [*parts, Found("parking", asleep, source)]
 
 
-def _beside(found: Differences, case: Case, a: str, b: str) -> list[Part]:
+def _beside(found: Differences, case: Case, a: str, b: str) -> list[Found]:
     """Return what each path meets beside others and nobody counts: the residual is A less B."""
     made = []
     for path, sign, what in ((a, 1.0, "lines and locks"), (b, -1.0, "moved to the next locks")):
@@ -238,7 +270,7 @@ def _beside(found: Differences, case: Case, a: str, b: str) -> list[Part]:
                     found.one(path, case, "wait_ns"))  # fmt: skip
         if alone != case and met is not None and np.isfinite(met).any():
             source = f"{path} here less {path} alone, less the counted waiting; no part of the sum"
-            made.append(_part(f"of it met on {path}: {what}", sign * met, source)[0])
+            made.append(Found(f"of it met on {path}: {what}", sign * met, source))
     return made if len(made) == 2 else []
 
 
@@ -251,8 +283,3 @@ def _less(one: Array | None, two: Array | None) -> Array | None:
 
 def _tuples(keys: pd.DataFrame) -> list[tuple[object, ...]]:
     return list(keys.itertuples(index=False, name=None))
-
-
-def _part(name: str, values: Array, source: str) -> Found:
-    m = stats.medians(values[None, :])
-    return Part(name, float(m.median[0]), float(m.low[0]), float(m.high[0]), source), values

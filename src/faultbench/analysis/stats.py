@@ -14,6 +14,7 @@ least number of repeats is that of asv: with fewer than six a side a rank test c
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class Ratios:
     high: Array
 
 
+@cache
 def expanded_level(n: int, confidence: float = CONFIDENCE) -> float:
     """Return the level a percentile interval of ``n`` samples needs to cover like a t interval."""
     tail = (1 - confidence) / 2

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from faultbench.analysis.frame import label
+from faultbench.analysis.frame import key_columns, label
 from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
@@ -27,6 +27,8 @@ from faultbench.plots.facets import (
 )
 
 BARS_PER_PAGE = 40
+COUNTERS = [*(c for c, *_ in style.EVENTS), "mmap_lock_reads", "parks"]
+MARGINS = (35.0, 2.0, 16.0, 26.0)  # points: the first of three panels has names
 
 
 def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
@@ -34,6 +36,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
     if df["vma_lock_success"].isna().all() and df["mmap_lock_reads"].isna().all():
         return []  # imported results, or a kernel that does not count
     column = line_column(df)
+    df = df[[*key_columns(df), *COUNTERS, "faults", "flags"]]  # 70 columns are slow to cut
     looks = style.looks(line_names(df, column), line_paths(df, column))
     panels = chosen(list(facets(spread(df), column)), context.most_panels)
     bars: list[tuple[Facet, list[tuple[str, int, pd.Series[float]]]]] = []
@@ -58,11 +61,10 @@ def _bars(
 
     Medians of the repeats, as in every table.
     """
-    counters = [*(c for c, *_ in style.EVENTS), "mmap_lock_reads", "parks"]
     threads = rows["threads"].astype(int)
     faults = rows["faults"].astype(float)
     ends = sorted({int(threads.min()), int(threads.max())})
-    per = rows[counters].astype(float).div(faults.where(faults > 0), axis=0)
+    per = rows[COUNTERS].astype(float).div(faults.where(faults > 0), axis=0)
     found = per[faults > 0].groupby([threads, rows[column].astype(str)]).median()
     by: dict[Any, pd.Series[float]] = dict(found.iterrows())
     return [(name, n, by[n, name]) for n in ends for name in names if (n, name) in by]
@@ -77,30 +79,35 @@ def _page(
 ) -> list[Path]:
     with sheet.styled():
         size = sum(len(mine) + 1.4 for _, mine in bars)
-        made = sheet.figure(10.2, 0.205 * size + 1.75)
+        made = sheet.figure(10.2, 0.185 * size + 1.75, MARGINS)
         axes = made.subplots(1, 3, sharey=True, width_ratios=(2.2, 1, 1))
         at = 0.0
         ticks: list[float] = []
+        tops: list[float] = []
+        rows: list[tuple[float, str, pd.Series[float]]] = []
         words: list[str] = []
         for facet, mine in bars:
             top = at - 0.15
-            for ax in axes:
-                ax.axhline(at - 0.15, color=style.GRID, linewidth=0.8)
+            tops.append(top)
             title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
-            axes[0].annotate(
+            named = axes[0].annotate(
                 title, (0, at + 0.25), xytext=(2, 0), textcoords="offset points",
                 fontsize=8.5, fontweight="bold", va="center", annotation_clip=False,
             )  # fmt: skip
+            named.set_in_layout(False)  # it may run into the next panel, which is empty there
             at += 0.15
             for name, threads, events in mine:
                 at += 1
                 ticks.append(at)
                 words.append(("" if name == "-" else f"{name}, ") + label("threads", threads))
-                _bar(axes, at, looks[name], events)
+                rows.append((at, looks[name].colour, events))
             at += 1.25
             if facet.virtual:
                 for ax in axes:
                     style.simulated_rows(ax, top, at - 0.15)
+        _bars_of(axes, rows)
+        for ax in axes:
+            ax.hlines(tops, 0, 1, transform=ax.get_yaxis_transform(), color=style.GRID, lw=0.8)
         _finish(axes, at, ticks, words)
         handles = [
             Patch(facecolor=c, hatch=h, edgecolor="white", label=word)
@@ -119,28 +126,32 @@ def _page(
         return sheet.save(made, target, context.formats)
 
 
-def _bar(axes: Sequence[Axes], at: float, look: style.Line, events: "pd.Series[float]") -> None:
-    left = 0.0
+def _bars_of(axes: Sequence[Axes], rows: "Sequence[tuple[float, str, pd.Series[float]]]") -> None:
+    at = np.array([row[0] for row in rows])
+    colours = [row[1] for row in rows]
+    events = pd.DataFrame([row[2] for row in rows]).astype(float)
+    left = np.zeros(len(at))
     for counter, _, colour, hatch in style.EVENTS:
-        share = float(np.nan_to_num(events[counter]))
-        if share == 0:
-            continue
+        share = np.nan_to_num(events[counter].to_numpy())
+        there = share != 0
         axes[0].barh(
-            at, share, 0.78, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4
-        )
-        left += share
-    for ax, value, form in (
-        (axes[1], float(events["mmap_lock_reads"]), "{:.3f}"),
-        (axes[2], 1000 * float(events["parks"]), "{:.3g}"),
-    ):
-        if not np.isfinite(value):
-            continue
-        if value > 0:
-            ax.barh(at, value, 0.78, color=look.colour, alpha=0.85)
-        ax.annotate(
-            form.format(value), (value, at), xytext=(3, 0), textcoords="offset points",
-            va="center", fontsize=7.5,
+            at[there], share[there], 0.78, left=left[there],
+            color=colour, hatch=hatch, edgecolor="white", linewidth=0.4,
         )  # fmt: skip
+        left += share
+    for ax, values, form in (
+        (axes[1], events["mmap_lock_reads"].to_numpy(), "{:.3f}"),
+        (axes[2], 1000 * events["parks"].to_numpy(), "{:.3g}"),
+    ):
+        there = values > 0
+        mine = [c for c, shown in zip(colours, there, strict=True) if shown]
+        ax.barh(at[there], values[there], 0.78, color=mine or None, alpha=0.85)
+        for y, value in zip(at, values, strict=True):
+            if np.isfinite(value):
+                ax.annotate(
+                    form.format(value), (value, y), xytext=(3, 0), textcoords="offset points",
+                    va="center", fontsize=7.5,
+                )  # fmt: skip
 
 
 def _finish(axes: Sequence[Axes], bottom: float, ticks: list[float], words: list[str]) -> None:

@@ -83,18 +83,15 @@ def spread(df: pd.DataFrame) -> pd.DataFrame:
 
     One trial stands at the start of both curves; it is not counted twice, only drawn twice.
     """
+    same = [c for c in ("machine", "handler") if c in df.columns]
     for column in (c for c in SHARES if c in df.columns):
-        same = [c for c in ("machine", "handler") if c in df.columns]
-        dash = (df[column] == "-") & (df["threads"].astype(int) == 1)
-        if not dash.any():
+        lone = (df[column] == "-") & (df["threads"].astype(int) == 1)
+        named = df.loc[df[column] != "-", [*same, column]].drop_duplicates()
+        if not lone.any() or named.empty:
             continue
-        pieces, alone = [df[~dash]], df[dash]
-        group = df.groupby(same, sort=False, dropna=False).ngroup()
-        values = df[[column]].assign(group=group).drop_duplicates()
-        for number, lone in alone.groupby(group[dash]):
-            named = [v for v in values.loc[values["group"] == number, column] if v != "-"]
-            pieces += [lone.assign(**{column: v}) for v in named] or [lone]
-        df = pd.concat(pieces, ignore_index=True)
+        drawn = df[lone].drop(columns=column).merge(named, on=same, how="left")
+        drawn[column] = drawn[column].fillna("-")
+        df = pd.concat([df[~lone], drawn[df.columns]], ignore_index=True)
     return df
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from faultbench.analysis.frame import NEVER_RELEASED, PATHS, label
+from faultbench.analysis.frame import NEVER_RELEASED, PATHS, key_columns, label
 from faultbench.analysis.latency import OUTCOMES, QUANTILES
 from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
@@ -23,13 +23,15 @@ LOOKS = {
 }
 SHOWN = {"p50_ns": "p50", "p90_ns": "p90", "p99_ns": "p99", "p999_ns": "p99.9", "max_ns": "max"}
 PER_PAGE, COLUMNS = 8, 4
+MARGINS = (20.0, 5.0, 16.0, 24.0)  # points
 
 
 def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path]:
     """Write the figures of ``analysis.latency.by_outcome``; none if nothing was sampled."""
     if table.empty:
         return []
-    table = spread(shown(table))
+    needed = [*key_columns(table), "outcome", "samples", *QUANTILES]
+    table = spread(shown(table[needed]))  # 70 columns are slow to cut
     panels = chosen(list(facets(table, "path")), context.most_panels)
     values = table[list(QUANTILES)].astype(float)
     limits = (float(values.min().min()) / 1.5, float(values.max().max()) * 1.5)
@@ -41,7 +43,7 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
         columns = min(COLUMNS, len(part))
         rows = -(-len(part) // columns)
         with sheet.styled():
-            made = sheet.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3)
+            made = sheet.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3, MARGINS)
             axes = made.subplots(rows, columns, squeeze=False, sharey=True).ravel()
             for ax, facet in zip(axes, part, strict=False):
                 _panel(ax, facet, limits)

@@ -21,13 +21,13 @@ LOOKS = (
     ("VMA-lock pair", "#084594", ""),
     ("mmap_lock pair", "#e07b00", ""),
     ("detour alone", "#4292c6", "//"),
-    ("waiting behind readers", "#f6c37f", ".."),
+    ("waiting behind readers", "#f6c37f", "."),
     ("waiting behind writers", "#b3375a", "xx"),
     ("parking", "#6b2c6f", ""),
-    ("waiting in look-ups", "#fee08b", "oo"),
+    ("waiting in look-ups", "#fee08b", "o"),
     ("waiting moved to vma_lock", "#74c476", "\\\\"),
     ("waiting moved to invalidate_lock", "#41ab5d", ""),
-    ("waiting moved to i_pages", "#238b45", ".."),
+    ("waiting moved to i_pages", "#238b45", "."),
     ("waiting moved to ptl", "#005a32", ""),
     ("waiting moved to ILOCK", "#c7e9c0", "--"),
     ("waiting moved to journal", "#d9d27c", "++"),
@@ -49,38 +49,51 @@ def draw(ledgers: Sequence[Ledger], prefix: Path | str, context: Context) -> lis
 def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[Path]:
     shown = sorted(ledgers, key=lambda entry: -abs(entry.total.ns))[:MOST]
     cases = pd.DataFrame([entry.case for entry in shown])
+    names = [
+        ("SIMULATED · " if is_virtual(e.case.get("machine")) else "") + describe(cases, i)
+        for i, e in enumerate(shown)
+    ]
     with sheet.styled():
-        made = sheet.figure(10.2, 0.62 * len(shown) + 3.4)
+        height = 0.44 * len(shown) + 3.2
+        made = sheet.figure(10.2, height, (*sheet.beside(names), 28.0, 4.0))
         ax = made.add_subplot()
-        seen: dict[str, tuple[str, str]] = {}
+        seen: dict[str, list[tuple[int, float, float]]] = {}  # part: row, ns, left end
         for y, entry in enumerate(shown):
             ends = {True: 0.0, False: 0.0}
             parts = [(p.name, p.ns) for p in entry.parts] + [("residual", entry.residual)]
             for name, ns in parts:
                 if abs(ns) < 0.002 * max(abs(entry.total.ns), 1e-9):
                     continue
-                colour, hatch = look(name)
-                seen[name] = (colour, hatch)
-                ax.barh(
-                    y, ns, 0.62, left=ends[ns > 0], color=colour, hatch=hatch, linewidth=0.5,
-                    edgecolor="white" if name != "residual" else style.MUTED,
-                )  # fmt: skip
+                seen.setdefault(name, []).append((y, ns, ends[ns > 0]))
                 ends[ns > 0] += ns
-            ax.plot([entry.total.ns] * 2, [y - 0.42, y + 0.42], color=style.INK, linewidth=2)
-            if entry.total.low == entry.total.low:
-                ax.plot([entry.total.low, entry.total.high], [y, y], color=style.INK, linewidth=1)
             word = f"{entry.total.ns:.0f} ns, residual {tidy(entry.residual)}"
             end = max(ends[True], entry.total.ns, float(np.nan_to_num(entry.total.high)))
             ax.annotate(
                 word, (end, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
             )
+        at, totals = np.arange(len(shown)), [entry.total for entry in shown]
+        ax.vlines([t.ns for t in totals], at - 0.42, at + 0.42, color=style.INK, lw=2, zorder=2)
+        ax.hlines(at, [t.low for t in totals], [t.high for t in totals], color=style.INK, lw=1,
+                  zorder=2)  # fmt: skip
+        handles = []
+        for name, bars in seen.items():
+            colour, hatch = look(name)
+            edge = "white" if name != "residual" else style.MUTED
+            rows, widths, left = zip(*bars, strict=True)
+            ax.barh(
+                rows,
+                widths,
+                0.62,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                linewidth=0.5,
+                edgecolor=edge,
+            )
+            handles.append(Patch(facecolor=colour, hatch=hatch, edgecolor=edge, label=name))
         low, high = ax.get_xlim()
         ax.set_xlim(low, high + 0.22 * (high - low))
         ax.axvline(0, color=style.INK, linewidth=0.9)
-        names = [
-            ("SIMULATED · " if is_virtual(e.case.get("machine")) else "") + describe(cases, i)
-            for i, e in enumerate(shown)
-        ]
         ax.set_yticks(range(len(shown)), names)
         ax.set_ylim(len(shown) - 0.4, -0.6)
         ax.grid(visible=False, axis="y")
@@ -88,10 +101,6 @@ def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[P
         exact = all(e.exact for e in shown)
         if exact:
             style.simulated(ax)
-        handles = [
-            Patch(facecolor=c, hatch=h, edgecolor=style.MUTED, linewidth=0.3, label=n)
-            for n, (c, h) in seen.items()
-        ]
         a, b = shown[0].a, shown[0].b
         title = f"Cost ledger: {a} less {b}"
         if exact:
@@ -131,4 +140,4 @@ def look(name: str) -> tuple[str, str]:
     for start, colour, hatch in LOOKS:
         if name.startswith(start):
             return colour, hatch
-    return "#8a8a8a", "oo"
+    return "#8a8a8a", "o"

@@ -19,6 +19,7 @@ from faultbench.plots.facets import Context, stem
 TOP, LOCKS, ROWS_PER_PAGE, COLUMNS = 6, 3, 4, 3
 LEAST_NS = 0.5  # a case that waits less for everything has nothing to show
 STILL = (0.05, 0.005)  # ns and moves: a line with less of both only takes room
+SEEN = 0.002  # of the longest bar of a row: a shorter one is a hair
 CASE = tuple(key for key in KEYS if key not in ("kernel", "path"))
 
 
@@ -47,13 +48,14 @@ def draw(trials: Iterable[Trial], prefix: Path | str, context: Context) -> list[
     if table.empty:
         return []
     time = spent(trials)
-    rows: dict[tuple[object, ...], dict[tuple[object, ...], list[Bar]]] = {}
+    cases: dict[tuple[object, ...], dict[tuple[object, ...], pd.DataFrame]] = {}
     for key, part in table.groupby(list(KEYS), sort=False):
-        bars = _bars(part, time.get(key))
         case = tuple(v for k, v in zip(KEYS, key, strict=True) if k in CASE)
-        rows.setdefault(case, {})[key] = bars
+        cases.setdefault(case, {})[key] = part
     shown: list[Row] = []
-    for row in rows.values():
+    for parts in cases.values():
+        least = SEEN * max(_longest(part, time.get(key)) for key, part in parts.items())
+        row = {key: _bars(part, time.get(key), least) for key, part in parts.items()}
         longest = max(bar.ns for bars in row.values() for bar in bars)
         ordered = sorted(row.items(), key=lambda one: in_order(one[0]))
         if longest >= LEAST_NS:
@@ -68,16 +70,26 @@ def draw(trials: Iterable[Trial], prefix: Path | str, context: Context) -> list[
     return written
 
 
-def _bars(lines: pd.DataFrame, time: Spent | None) -> list[Bar]:
-    """Return locks that are spun or slept on, then lines; longest first, the other lines last."""
+def _longest(lines: pd.DataFrame, time: Spent | None) -> float:
+    locks = [*time.spun.values(), *time.slept.values()] if time is not None else []
+    return max([float(lines["wait_ns"].max()), *locks])
+
+
+def _bars(lines: pd.DataFrame, time: Spent | None, least: float) -> list[Bar]:
+    """Return locks that are spun or slept on and lines, longest first, the other lines last.
+
+    A line that is waited for less than ``least`` ns has no bar of its own, but for the longest.
+    """
     found = []
     if time is not None:
         for word, where in (("spinning", time.spun), ("asleep", time.slept)):
             for lock, ns in list(where.items())[:LOCKS]:
                 share = ns / time.total
                 found.append(Bar(f"{word}: {lock}", ns, f"{share:.0%} of the fault", WAITS[word]))
-    hot = (lines["wait_ns"] >= STILL[0]) | (lines["transfers"] >= STILL[1])
-    top = lines[hot & ~lines["rest"]].head(TOP)
+    named = lines[~lines["rest"]]
+    hot = (named["wait_ns"] >= STILL[0]) | (named["transfers"] >= STILL[1])
+    seen = (named["wait_ns"] >= least) | (named["wait_ns"] == named["wait_ns"].max())
+    top = named[hot & seen].head(TOP)
     found += [Bar(str(n), ns, f"{moved:.2f} moves", "") for n, ns, moved in zip(
         top["name"], top["wait_ns"], top["transfers"], strict=True)]  # fmt: skip
     found.sort(key=lambda bar: -bar.ns)
@@ -98,7 +110,9 @@ def _page(
     columns = max(len(row) for _, row in rows)
     tallest = [max(len(bars) for bars in row.values()) for _, row in rows]
     with sheet.styled():
-        made = sheet.figure(7.0 * columns, sum(0.27 * n + 1.2 for n in tallest) + 1.3)
+        names = [_short(b.name) for _, row in rows for bars in row.values() for b in bars]
+        height = sum(0.27 * n + 1.2 for n in tallest) + 1.3
+        made = sheet.figure(7.0 * columns, height, (*sheet.beside(names), 28.0, 40.0))
         axes = made.subplots(
             len(rows), columns, squeeze=False,
             gridspec_kw={"height_ratios": [0.27 * n + 0.5 for n in tallest]},

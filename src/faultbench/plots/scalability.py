@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import Comparison, by_column
-from faultbench.analysis.frame import WALL, cases, has_flag
+from faultbench.analysis.frame import WALL, cases, has_flag, key_columns
 from faultbench.errors import DataError
 from faultbench.plots import sheet, style
 from faultbench.plots.captions import legend_handles, marks, provenance, titled, untested
@@ -31,6 +31,7 @@ from faultbench.plots.facets import (
 )
 
 PER_PAGE, COLUMNS = 8, 4
+MARGINS = (36.0, 2.0, 18.0, 14.0)  # points: of rates above their ratio
 UNITS = {WALL: "faults/s", "faults_per_cpu_s": "faults per CPU-second"}
 
 
@@ -42,6 +43,7 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
     except DataError:
         compared = None  # one path only: rates without a ratio
     table = spread(compared.table) if compared else None
+    df = df[[*key_columns(df), "repeat", "flags", metric]]  # 70 columns are slow to cut
     wide = spread(df)
     panels = chosen(list(facets(wide, column)), context.most_panels)
     paths = line_paths(df, column)
@@ -68,7 +70,7 @@ def _page(
     tall = 2 if table is not None else 1
     with sheet.styled():
         height = rows * (2.35 if tall == 1 else 3.9) + 1.35
-        made = sheet.figure(max(6.2, 3.05 * columns + 0.6), height)
+        made = sheet.figure(max(6.2, 3.05 * columns + 0.6), height, MARGINS)
         heights = [1.45, 1.0] * rows if tall == 2 else [1.0] * rows
         grid = made.add_gridspec(rows * tall, columns, height_ratios=heights)
         counts = sorted({int(n) for f in shown for n in f.rows["threads"]})
@@ -168,11 +170,7 @@ def series(
     """Draw one line with its intervals; oversubscribed points hollow, untested ones pale."""
     faint = np.zeros(len(x), dtype=bool) if pale is None else pale
     ax.plot(x, y, color=look.colour, linestyle=look.style, zorder=3)
-    spans = np.vstack([np.fmax(y - low, 0), np.fmax(high - y, 0)])
-    spans = np.nan_to_num(spans)
-    ax.errorbar(
-        x, y, yerr=spans, fmt="none", ecolor=look.colour, elinewidth=1, capsize=2.5, zorder=2
-    )
+    ax.vlines(x, np.fmin(y, low), np.fmax(y, high), color=look.colour, linewidth=1.2, zorder=2)
     for mask, face, alpha in (
         (~hollow & ~faint, look.colour, 1.0),
         (hollow, "white", 1.0),

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.spines import Spine
+from matplotlib.transforms import Bbox
 
 from faultbench.errors import OutputError
 from faultbench.plots.style import MUTED, RC
 
-DPI = 125  # of layout and PNG alike: text is measured once
+DPI = 110  # of layout and PNG alike: text is measured once
 
 
 @contextmanager
@@ -38,22 +39,56 @@ def styled() -> Iterator[None]:
 
 
 class _Panel(Axes):
-    """Axes whose frame the layout need not measure: it is where the axes are."""
+    """Axes that the layout measures no more than it must.
+
+    Constrained layout measures every label twice: to find about where the axes go, and again
+    there. Where a figure says how wide its margins are about, the first is not needed.
+    """
+
+    _about_there = False
 
     def get_default_bbox_extra_artists(self) -> list[Artist]:
+        """Return what may stick out; the frame does not."""
         return [a for a in super().get_default_bbox_extra_artists() if not isinstance(a, Spine)]
+
+    def get_tightbbox(
+        self, renderer: Any = None, *args: Any, for_layout_only: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return the box of the axes and their labels, in pixels."""
+        margins = cast("_Sheet", self.figure).margins
+        if for_layout_only and margins and not self._about_there:
+            self._about_there = True
+            left, right, bottom, top = (m * DPI / 72 for m in margins)
+            box = self.bbox
+            return Bbox.from_extents(box.x0 - left, box.y0 - bottom, box.x1 + right, box.y1 + top)
+        return super().get_tightbbox(renderer, *args, for_layout_only=for_layout_only, **kwargs)
 
 
 class _Sheet(Figure):
+    margins: tuple[float, float, float, float] | None = None
+
     def add_subplot(self, *args: Any, **kwargs: Any) -> Axes:
-        return super().add_subplot(*args, **{"axes_class": _Panel, **kwargs})
+        made: Axes = super().add_subplot(*args, **{"axes_class": _Panel, **kwargs})
+        return made
 
 
-def figure(width: float, height: float) -> Figure:
-    """Return an empty figure of ``width`` x ``height`` inches that clips nothing."""
+def figure(
+    width: float, height: float, margins: tuple[float, float, float, float] | None = None
+) -> Figure:
+    """Return an empty figure of ``width`` x ``height`` inches that clips nothing.
+
+    ``margins``: about what the labels of each of its panels take to the left, the right, the bottom
+    and the top, in points.
+    """
     made = _Sheet(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    made.margins = margins
     FigureCanvasAgg(made)
     return made
+
+
+def beside(names: Sequence[str]) -> tuple[float, float]:
+    """Return about what names of rows take to the left and to the right of a panel, in points."""
+    return 4.9 * max(map(len, names), default=0) + 8.0, 2.0
 
 
 def save(made: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:

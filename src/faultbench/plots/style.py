@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    FuncFormatter,
+    MaxNLocator,
+    NullLocator,
+)
 
 from faultbench.analysis.frame import NEVER_RELEASED
 
@@ -53,9 +59,9 @@ OTHER_LINES = (
 # Where a fault went: (column, word, colour, hatch), hatches for grey and print.
 EVENTS = (
     ("vma_lock_success", "SUCCESS", "#0a5ea8", ""),
-    ("vma_lock_abort", "ABORT", "#7fbf93", "///"),
-    ("vma_lock_retry", "RETRY", "#f2a541", "..."),
-    ("vma_lock_miss", "MISS", "#b3375a", "xxx"),
+    ("vma_lock_abort", "ABORT", "#7fbf93", "//"),
+    ("vma_lock_retry", "RETRY", "#f2a541", ".."),
+    ("vma_lock_miss", "MISS", "#b3375a", "xx"),
 )
 
 RC: dict[str, Any] = {
@@ -162,6 +168,7 @@ def rate_axis(ax: Axes, values: Sequence[float], label: str) -> None:
         ax.set_ylim(min(positive) / 1.6, max(positive) * 1.6)
     elif positive:
         ax.set_ylim(0, max(positive) * 1.12)
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylabel(label)
