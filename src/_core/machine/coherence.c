@@ -312,16 +312,17 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 	return go;
 }
 
-void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
+bool fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 {
 	uint32_t n = c->request[slot].line;
 	struct fbv_line *l = fbv_touch(n);
 
 	c->request[slot].busy = 0;
 	c->requests--;
-	if (can_write(c, n, t) || pending(c, n) != sim.slots)
-		return;
-	if (sim.m.prefetchw == FBV_PREFETCHW_MERGE && (l->serving || l->head))
-		return;
+	if (can_write(c, n, t) || pending(c, n) != sim.slots ||
+	    (sim.m.prefetchw == FBV_PREFETCHW_MERGE && (l->serving || l->head)))
+		/* A store from before it may have counted on this request, or on its slot: nothing will arrive for it. */
+		return c->stores && fbv_advance_stores(c, t);
 	enqueue(c, slot, n, FBV_OWN, t, 0);
+	return false;
 }

@@ -199,7 +199,7 @@ FBV_HIDDEN uint64_t fbv_shortest_transfer(void);
 FBV_HIDDEN bool fbv_attempt(struct fbv_cpu *c, uint64_t t);
 FBV_HIDDEN bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t);
 FBV_HIDDEN bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t);
-FBV_HIDDEN void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
+FBV_HIDDEN bool fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
 /* access.c: who spins on a line; it is going away */
 FBV_HIDDEN void fbv_unwatch(struct fbv_cpu *c);
 FBV_HIDDEN void fbv_wake_watchers(struct fbv_line *l, uint64_t t);
