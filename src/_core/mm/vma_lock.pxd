@@ -141,8 +141,12 @@ cdef inline void vma_mark_attached(fb_worker *w, vm_area_struct *vma) noexcept n
 
 cdef inline void vma_mark_detached(fb_worker *w, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
     """Nobody may read-lock it from here on. Write-locked by us."""
+    if w.t.vma_lock == VMA_LOCK_NONE:    # the mark came with the lock, in 6.4; the checks look at it all the same
+        if FB_CHECKED_BUILD:
+            fb_store_u32(&vma.detached, 1, FB_RELAXED)
+        return
     fb_at(w, STEP_VMA_MARK_DETACHED, vma)
-    if FB_CHECKED_BUILD and w.t.vma_lock != VMA_LOCK_NONE and not vma_is_write_locked(mm, vma):
+    if FB_CHECKED_BUILD and not vma_is_write_locked(mm, vma):
         fb_violate(w, CHECK_WRITE_UNLOCKED)
     if FB_MUTANT(w, MUTANT_NOT_DETACHED):
         return
@@ -156,8 +160,10 @@ cdef inline void vma_mark_detached(fb_worker *w, mm_struct *mm, vm_area_struct *
 
 cdef inline void vma_end_write_all(fb_worker *w, mm_struct *mm) noexcept nogil:
     """Drop every VMA write lock of this mm."""
+    if w.t.vma_lock == VMA_LOCK_NONE:
+        return
     fb_at(w, STEP_VMA_END_WRITE_ALL, mm)
-    if w.t.vma_lock != VMA_LOCK_NONE and not FB_MUTANT(w, MUTANT_NO_END_WRITE):
+    if not FB_MUTANT(w, MUTANT_NO_END_WRITE):
         # RELEASE, pairs with the ACQUIRE in vma_start_read.
         fb_store_u32(&mm.mm_lock_seq, fb_load_u32(&mm.mm_lock_seq, FB_RELAXED) + 1, FB_RELEASE)
 
