@@ -20,7 +20,7 @@ DEPENDS = sorted(
 )
 
 # The virtual machine's parts behind machine/virtual.h.
-SIMULATOR = ("virtual", "sched", "coherence", "distance", "access", "simlog", "fibers")
+SIMULATOR = ("virtual", "sched", "coherence", "stores", "distance", "access", "simlog", "fibers")
 
 # name -> (macros, extra C sources)
 EXTENSIONS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {

@@ -10,14 +10,6 @@ cdef enum:
     SLOT_DAX_SRCU = 1      # and the next
 
 
-cdef inline uint64_t mix(uint64_t x) noexcept nogil:
-    """splitmix64's finaliser: a counter-based generator."""
-    x += <uint64_t>0x9e3779b97f4a7c15
-    x = (x ^ (x >> 30)) * <uint64_t>0xbf58476d1ce4e5b9
-    x = (x ^ (x >> 27)) * <uint64_t>0x94d049bb133111eb
-    return x ^ (x >> 31)
-
-
 cdef inline uint32_t tables_needed(trial_state *s) noexcept:
     """Most tables that can exist at once: a PGD and PUDs per mm, PMDs and PTEs per mapping, and what waits to be
     freed."""

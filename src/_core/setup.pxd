@@ -37,6 +37,14 @@ cdef struct trial_state:
     uint64_t pages_meta               # device-dax: bytes per file
 
 
+cdef inline uint64_t mix(uint64_t x) noexcept nogil:
+    """splitmix64's finaliser: a counter-based generator."""
+    x += <uint64_t>0x9e3779b97f4a7c15
+    x = (x ^ (x >> 30)) * <uint64_t>0xbf58476d1ce4e5b9
+    x = (x ^ (x >> 27)) * <uint64_t>0x94d049bb133111eb
+    return x ^ (x >> 31)
+
+
 cdef inline fb_worker *setup_worker(trial_state *s) noexcept:
     return &s.workers[s.nr]
 

@@ -64,6 +64,16 @@ def test_a_file_that_is_not_on_dax_says_so(tmp_path):
         assert "while its pages are in the cache" in row["verdict"]
 
 
+@pytest.mark.parametrize("more", [1, 4095])
+def test_a_length_may_be_no_multiple_of_a_page(tmp_path, more):
+    """What lies behind the last 2 MiB was rounded down to nothing, and no mapping is empty."""
+    file = tmp_path / "file"
+    file.write_bytes(b"\0" * (PMD + more))
+    row = path.audit(str(file))
+    assert row["ranges"] == 2
+    assert row["huge_ranges"] <= 1
+
+
 def test_a_page_from_disk_is_told_from_one_in_the_cache(survey):
     """filemap_fault() lets go of the lock to read, and the fault is done again."""
     rows = {row["mapping"]: row for row in survey}

@@ -113,11 +113,17 @@ def test_figures_change_the_digest():
     assert other.digest != load("generic").digest
 
 
-def test_spinning_takes_time(tmp_path):
-    """With no pause and free transfers a spinner never let time go on, and trials hung."""
-    line = next(line for line in text().splitlines() if line.startswith("pause"))
-    with pytest.raises(UsageError, match="spinning takes time"):
-        parse(text().replace(line, 'pause = { ns = 0, source = "mine" }'), "x")
+@pytest.mark.parametrize(
+    ("name", "why"), [("pause", "spinning takes time"), ("load", "a look takes time")]
+)
+def test_what_loops_takes_time(name, why):
+    """With no pause and free transfers, or with free accesses, time never went on and trials hung.
+
+    A worker that looks at entries which are all there does nothing but load.
+    """
+    line = next(line for line in text().splitlines() if line.startswith(name))
+    with pytest.raises(UsageError, match=why):
+        parse(text().replace(line, f'{name} = {{ ns = 0, source = "mine" }}'), "x")
 
 
 def test_a_changed_copy_needs_a_name_of_its_own(tmp_path):

@@ -214,6 +214,15 @@ def test_tasks_that_wait_for_ever_are_a_deadlock():
     assert error.value.errno == errno.EDEADLK
 
 
+@pytest.mark.parametrize("prefetchw", range(4))
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_a_store_outlives_the_prefetch_that_took_its_slot(machine, prefetchw):
+    """The store waited for ever for a slot, or for a request, that the dropped prefetch had."""
+    machine = MACHINES[machine] | {"prefetchw": prefetchw}
+    result = run("prefetched", machine, 8, turns=50, outside_ns=100)
+    assert result["done"] == [50] * 8
+
+
 def test_a_long_critical_section_is_no_deadlock():
     """Spinners look up a million times and more while its owner is busy."""
     result = run("writers", QUIET, 16, turns=1, inside_ns=150_000_000)

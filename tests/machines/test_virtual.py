@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from faultbench.enums import Access, Handler, Order, Path
+from faultbench.enums import Access, Handler, Order, Path, WriterOp
 from faultbench.errors import UsageError
 from faultbench.machines import Job, get_machine
 from faultbench.model import TrialSpec
@@ -202,6 +202,17 @@ def test_the_estimate_knows_what_one_line_holds_up():
     assert window(Path.RETRY, 64, mms=64) == window(Path.DIRECT, 64)
     counted = [machine.expected_s(spec(threads=8, faults=n)) for n in (1000, 2000, 4000)]
     assert counted[2] - counted[1] == pytest.approx(2 * (counted[1] - counted[0]))
+
+
+def test_before_the_vma_lock_there_is_nothing_to_detach_or_to_end():
+    """Writers of v6.3 paid for two functions that came with the lock, in 6.4."""
+    more = {"faults": 0, "duration_ns": 300_000, "warmup_ns": 0, "writers": 1}
+    of_lock = {"vma_start_write", "vma_mark_detached", "vma_end_write_all"}
+    got = run(spec(Path.MMAP_LOCK, "v6.3", writer_op=WriterOp.TARGET, **more))
+    assert got["writer"]["ops"][0] > 3
+    assert not of_lock & set(got["writer_steps"])
+    got = run(spec(Path.ABORT, "v6.4", writer_op=WriterOp.TARGET, **more))
+    assert of_lock <= set(got["writer_steps"])
 
 
 def test_waking_readers_belongs_to_the_unlock_that_does_it():

@@ -26,13 +26,6 @@ static bool can_load(const struct fbv_cpu *c, uint32_t n, uint64_t t)
 	return has_copy(c, n) && (t < l->depart || !l->taking);
 }
 
-static bool can_write(const struct fbv_cpu *c, uint32_t n, uint64_t t)
-{
-	const struct fbv_line *l = fbv_touch(n);
-
-	return l->owner == c->id && t < l->depart;
-}
-
 static inline uint64_t less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 /* Send the line to r's CPU; returns when it arrives. */
@@ -120,8 +113,7 @@ static void serve(struct fbv_line *l, uint64_t t)
 	}
 }
 
-static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t,
-		    uint64_t early)
+void fbv_enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t, uint64_t early)
 {
 	struct fbv_request *r = &c->request[slot];
 	struct fbv_line *l = fbv_touch(n);
@@ -138,36 +130,15 @@ static void enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind 
 	serve(l, t);
 }
 
-/* c's request for the line that is under way already, or `slots`. */
-static uint32_t pending(const struct fbv_cpu *c, uint32_t n)
-{
-	for (uint32_t i = 0, left = c->requests; left; i++) {
-		if (!c->request[i].busy)
-			continue;
-		if (c->request[i].line == n)
-			return i;
-		left--;
-	}
-	return sim.slots;
-}
-
-static uint32_t free_slot(const struct fbv_cpu *c)
-{
-	for (uint32_t i = 1; i < sim.slots; i++)
-		if (!c->request[i].busy)
-			return i;
-	return sim.slots;
-}
-
 static bool wait_for(struct fbv_cpu *c, enum fbv_kind kind, uint64_t t)
 {
-	c->slot = pending(c, c->line);
+	c->slot = fbv_pending(c, c->line);
 	c->state = FBV_WAITING;
 	c->missed = 1;
 	c->stalled = t;
 	if (c->slot == sim.slots) {
 		c->slot = 0;
-		enqueue(c, 0, c->line, kind, t, c->early);
+		fbv_enqueue(c, 0, c->line, kind, t, c->early);
 	}
 	return false;
 }
@@ -179,7 +150,7 @@ bool fbv_attempt(struct fbv_cpu *c, uint64_t t)
 		return can_load(c, c->line, t) || wait_for(c, FBV_SHARED, t);
 	case FBV_OP_OWN:
 		if (!c->stores)
-			return can_write(c, c->line, t) || wait_for(c, FBV_OWN, t);
+			return fbv_can_write(c, c->line, t) || wait_for(c, FBV_OWN, t);
 		break;
 	case FBV_OP_DRAIN:
 		if (!c->stores)
@@ -197,7 +168,7 @@ bool fbv_attempt(struct fbv_cpu *c, uint64_t t)
 	return false;
 }
 
-static void count_wait(struct fbv_cpu *c, struct fbv_line *l, uint64_t t)
+void fbv_count_wait(struct fbv_cpu *c, struct fbv_line *l, uint64_t t)
 {
 	if (!c->counting)
 		return;
@@ -205,60 +176,6 @@ static void count_wait(struct fbv_cpu *c, struct fbv_line *l, uint64_t t)
 	c->wait += t - c->stalled;
 	l->wait += t - c->stalled;
 	c->step_wait[c->step] += t - c->stalled;
-}
-
-static inline void commit(const struct fbv_entry *e)
-{
-	switch (e->bytes) {
-	case 1:
-		*(uint8_t *)e->p = (uint8_t)e->value;
-		break;
-	case 2:
-		*(uint16_t *)e->p = (uint16_t)e->value;
-		break;
-	case 4:
-		*(uint32_t *)e->p = (uint32_t)e->value;
-		break;
-	default:
-		*(uint64_t *)e->p = e->value;
-	}
-}
-
-/* Commit what may be committed, in order, and ask for the lines of the rest. */
-bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t)
-{
-	struct fbv_line *last = NULL;
-
-	while (c->stores) {
-		struct fbv_entry *e = &c->store[c->store_first];
-
-		if (e->at > t || !can_write(c, e->line, t))
-			break;
-		commit(e);
-		last = fbv_touch(e->line);
-		last->dirty = 1;
-		c->store_first = c->store_first + 1 == sim.m.store_buffer ? 0 : c->store_first + 1;
-		c->stores--;
-	}
-	for (uint32_t i = 0; i < c->stores; i++) {
-		const struct fbv_entry *e = fbv_store_at(c, i);
-		uint32_t slot;
-
-		if (e->at > t)
-			break;
-		if (!can_write(c, e->line, t) && pending(c, e->line) == sim.slots) {
-			slot = free_slot(c);
-			if (slot == sim.slots)
-				break;
-			enqueue(c, slot, e->line, FBV_OWN, t, 0);
-		}
-	}
-	if (c->state != FBV_DRAINING || !last)
-		return false;
-	if (c->stores && !(c->op == FBV_OP_ROOM && c->stores < sim.m.store_buffer))
-		return false;
-	count_wait(c, last, t);
-	return fbv_attempt(c, t);
 }
 
 bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
@@ -304,24 +221,10 @@ bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t)
 	if (fbv.logging)
 		fbv_log(c, t, FBV_LOG_ARRIVE, c->step, n, t - r->issued);
 	if (go)
-		count_wait(c, l, t);
+		fbv_count_wait(c, l, t);
 	if (c->stores && fbv_advance_stores(c, t))
 		go = true;
 	if (l->head)
 		serve(l, t);
 	return go;
-}
-
-void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t)
-{
-	uint32_t n = c->request[slot].line;
-	struct fbv_line *l = fbv_touch(n);
-
-	c->request[slot].busy = 0;
-	c->requests--;
-	if (can_write(c, n, t) || pending(c, n) != sim.slots)
-		return;
-	if (sim.m.prefetchw == FBV_PREFETCHW_MERGE && (l->serving || l->head))
-		return;
-	enqueue(c, slot, n, FBV_OWN, t, 0);
 }

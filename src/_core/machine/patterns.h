@@ -31,6 +31,7 @@
 	X(MIXED)	/* readers and writers in turn, as locking-bench */		\
 	X(PING_PONG)	/* two tasks pass one word to and fro by spinning on it */	\
 	X(PARK)		/* two tasks wake each other */					\
+	X(PREFETCHED)	/* a store to one line, prefetchw of another, a read-modify-write of that */ \
 	X(MESSAGE)	/* one stores data, then a flag; the other checks the data */	\
 	X(WORK)		/* busy time only */
 
@@ -208,6 +209,11 @@ FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
 		fb_pattern_wake(me, t);
 		if (!me->id)
 			fb_pattern_sleep(me, t);
+		return true;
+	case FB_PATTERN_PREFETCHED:
+		fb_store_u64(&l->guarded, me->id, FB_RELAXED);
+		fb_prefetchw(&l->word);
+		fb_fetch_add_u64(&l->word, 1, FB_RELAXED);
 		return true;
 	case FB_PATTERN_MESSAGE:
 		if (me->id == 0) {

@@ -166,7 +166,7 @@ struct fbv_cpu *fbv_next(void)
 			go = fbv_advance_stores(c, t);
 			break;
 		case FBV_EVENT_PREFETCH:
-			fbv_issue_prefetch(c, slot, t);
+			go = fbv_issue_prefetch(c, slot, t);
 			break;
 		case FBV_EVENT_ARRIVE:
 			sim.vain = 0;

@@ -195,11 +195,33 @@ FBV_HIDDEN uint64_t fbv_nearest_copy(const struct fbv_cpu *c, uint32_t n);
 FBV_HIDDEN uint64_t fbv_farthest_copy(const struct fbv_cpu *c, uint32_t n);
 FBV_HIDDEN uint64_t fbv_shortest_transfer(void);
 
-/* coherence.c: each returns whether the CPU may go on at `t`. */
+static inline bool fbv_can_write(const struct fbv_cpu *c, uint32_t n, uint64_t t)
+{
+	const struct fbv_line *l = fbv_touch(n);
+
+	return l->owner == c->id && t < l->depart;
+}
+
+/* c's request for the line that is under way already, or `slots`. */
+static inline uint32_t fbv_pending(const struct fbv_cpu *c, uint32_t n)
+{
+	for (uint32_t i = 0, left = c->requests; left; i++) {
+		if (!c->request[i].busy)
+			continue;
+		if (c->request[i].line == n)
+			return i;
+		left--;
+	}
+	return sim.slots;
+}
+
+/* coherence.c, stores.c: each bool says whether the CPU may go on at `t`. */
 FBV_HIDDEN bool fbv_attempt(struct fbv_cpu *c, uint64_t t);
 FBV_HIDDEN bool fbv_arrive(struct fbv_cpu *c, uint32_t slot, uint64_t t);
+FBV_HIDDEN void fbv_enqueue(struct fbv_cpu *c, uint32_t slot, uint32_t n, enum fbv_kind kind, uint64_t t, uint64_t early);
+FBV_HIDDEN void fbv_count_wait(struct fbv_cpu *c, struct fbv_line *l, uint64_t t);
 FBV_HIDDEN bool fbv_advance_stores(struct fbv_cpu *c, uint64_t t);
-FBV_HIDDEN void fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
+FBV_HIDDEN bool fbv_issue_prefetch(struct fbv_cpu *c, uint32_t slot, uint64_t t);
 /* access.c: who spins on a line; it is going away */
 FBV_HIDDEN void fbv_unwatch(struct fbv_cpu *c);
 FBV_HIDDEN void fbv_wake_watchers(struct fbv_line *l, uint64_t t);

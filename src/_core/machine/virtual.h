@@ -20,8 +20,6 @@
 #define FBV_NONE 0xffffu
 #define FBV_NEVER UINT64_MAX
 #define FBV_HIDDEN __attribute__((visibility("hidden")))
-#define fbv_likely(x) __builtin_expect(!!(x), 1)
-#define fbv_unlikely(x) __builtin_expect(!!(x), 0)
 
 /* One cache line of the arena. All zero: never touched, in memory. */
 struct fbv_line {
@@ -79,10 +77,10 @@ FB_INLINE bool fbv_hit(const void *p, bool write)
 	size_t n = fbv_line_of(p);
 	struct fbv_line *l;
 
-	if (fbv_unlikely(fbv.now >= fbv.limit))
+	if (fb_unlikely(fbv.now >= fbv.limit))
 		return false;
 	l = &fbv.lines[n];
-	if (fbv_unlikely(fbv.now >= l->depart))
+	if (fb_unlikely(fbv.now >= l->depart))
 		return false;
 	if (write ? l->owner != fbv.cpu : !(fbv.copies[n * fbv.words + fbv.word] & fbv.bit))
 		return false;
@@ -97,7 +95,7 @@ FB_INLINE bool fbv_hit(const void *p, bool write)
 	FB_INLINE uint##W##_t fb_load_u##W(const uint##W##_t *p, int mo)					\
 	{													\
 		(void)mo;											\
-		if (fbv_likely(fbv_hit(p, false))) {								\
+		if (fb_likely(fbv_hit(p, false))) {								\
 			fbv.now += fbv.load_ps;									\
 			return *p;										\
 		}												\
@@ -106,7 +104,7 @@ FB_INLINE bool fbv_hit(const void *p, bool write)
 	FB_INLINE void fb_store_u##W(uint##W##_t *p, uint##W##_t v, int mo)					\
 	{													\
 		(void)mo;											\
-		if (fbv_likely(fbv_hit(p, true))) {								\
+		if (fb_likely(fbv_hit(p, true))) {								\
 			fbv.now += fbv.store_ps;								\
 			*p = v;											\
 		} else {											\
@@ -115,7 +113,7 @@ FB_INLINE bool fbv_hit(const void *p, bool write)
 	}													\
 	FB_INLINE void fbv_own_u##W(uint##W##_t *p)								\
 	{													\
-		if (fbv_unlikely(!fbv_hit(p, true)))								\
+		if (fb_unlikely(!fbv_hit(p, true)))								\
 			fbv_own(p);										\
 		fbv.now += fbv.rmw_ps;										\
 	}													\
@@ -233,7 +231,7 @@ FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)
 	fbv.step_ps[fbv.step] += fbv.now - fbv.since;
 	fbv.since = fbv.now;
 	fbv.step = (uint16_t)step;
-	if (fbv_unlikely(fbv.logging))
+	if (fb_unlikely(fbv.logging))
 		fbv_log_step(step, obj);
 }
 

@@ -56,7 +56,7 @@ cdef inline void dax_wait(fb_worker *w, inode *node, uint64_t *slot) noexcept no
     fb_store_u64(link, <uint64_t>me, FB_RELAXED)
     spin_unlock(w, LOCK_WAITQ, &wq.lock)
     spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
-    while fb_load_u32(&me.queued, FB_ACQUIRE):    # pairs with dax_wake_entry
+    while fb_load_u32(&me.queued, FB_ACQUIRE):    # pairs with dax_wake_one
         fb_schedule(w.me, 0)
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
 
@@ -138,10 +138,10 @@ cdef inline void dax_insert_entry(vm_fault *vmf, inode *node, uint64_t *slot, bi
 
 cdef inline void dax_unlock_entry(fb_worker *w, inode *node, uint64_t *slot) noexcept nogil:
     """Round 3: store it unlocked, wake the next waiter."""
-    fb_released(w, LOCK_DAX_ENTRY, slot)
     fb_enter(w, STEP_DAX_UNLOCK_ENTRY, slot)
     spin_lock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
     fb_pay(w, STEP_DAX_UNLOCK_ENTRY)
+    fb_released(w, LOCK_DAX_ENTRY, slot)
     if FB_CHECKED_BUILD and not fb_load_u64(slot, FB_RELAXED) & DAX_LOCKED:
         fb_violate(w, CHECK_ENTRY_UNLOCKED)
     fb_store_u64(slot, fb_load_u64(slot, FB_RELAXED) & ~<uint64_t>DAX_LOCKED, FB_RELAXED)

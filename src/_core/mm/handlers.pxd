@@ -129,8 +129,8 @@ cdef inline void journal_stop(fb_worker *w) noexcept nogil:
     wake_up() takes the queue's lock, waiters or not; no commit waits here.
     """
     cdef journal *j = &w.t.sb.s_journal
-    fb_released(w, LOCK_HANDLE, j)
     fb_at(w, STEP_JOURNAL_STOP, j)
+    fb_released(w, LOCK_HANDLE, j)
     fb_fetch_add_u32(&j.t_outstanding_credits, <uint32_t>-8, FB_RELAXED)
     if fb_fetch_add_u32(&j.t_updates, <uint32_t>-1, FB_RELEASE) == 1:    # pairs with a commit that waits for 0
         spin_lock(w, LOCK_J_WAIT_UPDATES, &j.j_wait_updates)

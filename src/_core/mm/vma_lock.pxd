@@ -141,8 +141,12 @@ cdef inline void vma_mark_attached(fb_worker *w, vm_area_struct *vma) noexcept n
 
 cdef inline void vma_mark_detached(fb_worker *w, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
     """Nobody may read-lock it from here on. Write-locked by us."""
+    if w.t.vma_lock == VMA_LOCK_NONE:    # the mark came with the lock, in 6.4; the checks look at it all the same
+        if FB_CHECKED_BUILD:
+            fb_store_u32(&vma.detached, 1, FB_RELAXED)
+        return
     fb_at(w, STEP_VMA_MARK_DETACHED, vma)
-    if FB_CHECKED_BUILD and w.t.vma_lock != VMA_LOCK_NONE and not vma_is_write_locked(mm, vma):
+    if FB_CHECKED_BUILD and not vma_is_write_locked(mm, vma):
         fb_violate(w, CHECK_WRITE_UNLOCKED)
     if FB_MUTANT(w, MUTANT_NOT_DETACHED):
         return
@@ -154,12 +158,15 @@ cdef inline void vma_mark_detached(fb_worker *w, mm_struct *mm, vm_area_struct *
             fb_refcount_sub_return(vma_refcnt(vma), VMA_LOCK_OFFSET)
 
 
-cdef inline void vma_end_write_all(fb_worker *w, mm_struct *mm) noexcept nogil:
-    """Drop every VMA write lock of this mm."""
+cdef inline void vma_end_write_all(fb_worker *w, mm_struct *mm, uint32_t caller) noexcept nogil:
+    """Drop every VMA write lock of this mm. `caller`: the step that goes on after it, what up_write does is its own."""
+    if w.t.vma_lock == VMA_LOCK_NONE:
+        return
     fb_at(w, STEP_VMA_END_WRITE_ALL, mm)
-    if w.t.vma_lock != VMA_LOCK_NONE and not FB_MUTANT(w, MUTANT_NO_END_WRITE):
+    if not FB_MUTANT(w, MUTANT_NO_END_WRITE):
         # RELEASE, pairs with the ACQUIRE in vma_start_read.
         fb_store_u32(&mm.mm_lock_seq, fb_load_u32(&mm.mm_lock_seq, FB_RELAXED) + 1, FB_RELEASE)
+    fb_enter(w, caller, mm)
 
 
 cdef inline void mmap_write_lock(fb_worker *w, mm_struct *mm) noexcept nogil:
@@ -175,19 +182,17 @@ cdef inline void mmap_write_lock(fb_worker *w, mm_struct *mm) noexcept nogil:
 cdef inline void mmap_write_unlock(fb_worker *w, mm_struct *mm) noexcept nogil:
     fb_at(w, STEP_MMAP_WRITE_UNLOCK, mm)
     if not FB_MUTANT(w, MUTANT_END_AFTER_UNLOCK):
-        vma_end_write_all(w, mm)
-    fb_enter(w, STEP_MMAP_WRITE_UNLOCK, mm)    # again: what up_write does is its own, not vma_end_write_all's
+        vma_end_write_all(w, mm, STEP_MMAP_WRITE_UNLOCK)
     fb_released(w, LOCK_MMAP_LOCK, mm)
     fb_any_up_write(&mm.mmap_lock, w.t.rwsem, w.me)
     if FB_MUTANT(w, MUTANT_END_AFTER_UNLOCK):
-        vma_end_write_all(w, mm)
+        vma_end_write_all(w, mm, STEP_MMAP_WRITE_UNLOCK)
 
 
 cdef inline void mmap_write_downgrade(fb_worker *w, mm_struct *mm) noexcept nogil:
     fb_at(w, STEP_MMAP_WRITE_DOWNGRADE, mm)
     if not FB_MUTANT(w, MUTANT_DOWNGRADE_KEEPS):
-        vma_end_write_all(w, mm)
-    fb_enter(w, STEP_MMAP_WRITE_DOWNGRADE, mm)    # again, as in mmap_write_unlock
+        vma_end_write_all(w, mm, STEP_MMAP_WRITE_DOWNGRADE)
     fb_released(w, LOCK_MMAP_LOCK, mm)
     fb_any_downgrade_write(&mm.mmap_lock, w.t.rwsem, w.me)
     fb_acquired(w, LOCK_MMAP_LOCK, mm, True)

@@ -84,6 +84,8 @@
 #define fb_mut(name) fb_mut_value(FB_MUT_##name)
 
 #define FB_INLINE static inline __attribute__((always_inline))
+#define fb_likely(x) __builtin_expect(!!(x), 1)
+#define fb_unlikely(x) __builtin_expect(!!(x), 0)
 #define FB_CACHELINE 64
 #define FB_LINE_PAIR 128	/* adjacent-line prefetch: what one thread owns is this far from what another does */
 
@@ -117,9 +119,6 @@ FB_INLINE void fb_store_ptr(void **p, void *v, int mo)
 {
 	fb_store_u64((uint64_t *)p, (uint64_t)(uintptr_t)v, mo);
 }
-
-#define fb_likely(x) __builtin_expect(!!(x), 1)
-#define fb_unlikely(x) __builtin_expect(!!(x), 0)
 
 /* A broken rule that nothing can go on from: say which, and stop. */
 static __attribute__((noinline, noreturn, cold, unused)) void fb_bug(const char *what)

@@ -93,7 +93,7 @@ def _audit(
     small: list[Faulted] = []
     where = extents.layout(fd) if file else extents.Layout()
     for offset in ranges:
-        length = min(PMD, limit - offset) & ~4095
+        length = -(-min(PMD, limit - offset) // 4096) * 4096  # a part of a page is mapped as one
         asked = {"size": length, "offset": offset, "map_private": private, "skew": skew}
         try:
             one = fault(fd=fd, access=READ, read_only=1, faults=64, **asked)

@@ -160,7 +160,7 @@ def _check(file: Path | None, *, recorded: bool, sequence: bool, offline: bool, 
     print(check.table(found))
     print()
     print(check.summary(found))
-    bad = any(row.differences for row in found)
+    bad = not found or any(row.differences or row.uncounted for row in found)
     if sequence:
         from faultbench.lab import sequence as order
 

@@ -22,8 +22,6 @@ from faultbench.model import TrialSpec
 
 ENTRY = "exc_page_fault"
 WP = frozenset(("wp_huge_pmd", "wp_huge_pud", "do_wp_page"))  # of a write to what a read installed
-# These say that they let go of their lock and then which function they are in.
-RELEASES = {"dax_unlock_entry": "dax_entry", "jbd2_journal_stop": "jbd2_handle"}
 
 
 @dataclass
@@ -135,10 +133,7 @@ def locks_by_step(spec: TrialSpec, cost: Mapping[str, int]) -> Locks:
                     seen.append((names, steps))
                 names, steps = [], []
             names.append(what)
-            own = []
-            if steps and [_class(one) for one in steps[-1].dropped[-1:]] == [RELEASES.get(what)]:
-                own = [steps[-1].dropped.pop()]
-            steps.append(Held([*now, *own], dropped=own))
+            steps.append(Held(list(now)))
         elif kind in ("lock", "lock_shared"):
             lock = what if kind == "lock" else f"{what}:r"
             now.append(lock)
@@ -147,15 +142,11 @@ def locks_by_step(spec: TrialSpec, cost: Mapping[str, int]) -> Locks:
                 if lock not in steps[-1].held:
                     steps[-1].held.append(lock)
         elif kind == "unlock":
-            lock = next(one for one in reversed(now) if _class(one) == what)
+            lock = next(one for one in reversed(now) if one.partition(":")[0] == what)
             now.remove(lock)
             if steps:
                 steps[-1].dropped.append(lock)
     return Locks(seen)
-
-
-def _class(lock: str) -> str:
-    return lock.partition(":")[0]
 
 
 def _log(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -> list[list[Any]]:

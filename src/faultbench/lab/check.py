@@ -23,6 +23,7 @@ from faultbench.model import Trial
 # What must be equal, and what a race for the first fault of a 1 GiB range may move.
 EXACT = ("faults", "mmap_lock_reads", "fallbacks", "calls_pte")
 RACED = ("calls_pmd", "calls_pud", "calls_under_vma", "calls_under_mmap")
+OF_TRACEPOINTS = ("faults", "mmap_lock_reads")  # the others are our modules', which 6.1 has not
 SHOWN = ("mmap_lock_read_contended", "parks")  # contention: distributions, no verdict
 _NO_WARNING = 63  # sample_shift: no latency samples
 
@@ -35,6 +36,12 @@ class Row:
     release: str
     kernel: dict[str, list[int]] = field(default_factory=dict)
     model: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Counts without which the kernel says nothing about the model."""
+        needed = OF_TRACEPOINTS if self.case.series == "6.1" else (*EXACT, *RACED)
+        return [name for name in needed if name not in self.kernel]
 
     @property
     def differences(self) -> list[str]:
@@ -126,7 +133,7 @@ def table(found: list[Row]) -> str:
             else:
                 sign = "≠" if name in row.differences else "~"
                 cells.append(f"{kernel} {sign} {model}")
-        verdict = "BAD" if row.differences else "ok"
+        verdict = "BAD" if row.differences or row.uncounted else "ok"
         lines.append([verdict, row.case.name, row.case.path.value, *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = []
@@ -142,6 +149,12 @@ def summary(found: list[Row]) -> str:
     releases = " and ".join(sorted({row.release for row in found}))
     bad = sum(1 for row in found if row.differences)
     varied = sum(1 for row in found if row.case.handler is not Handler.NOP and row.case.varies)
+    blind = [row for row in found if row.uncounted]
+    if not found:
+        return "no counted case: there is nothing to compare"
+    if blind:
+        names = ", ".join(sorted({name for row in blind for name in row.uncounted}))
+        return f"{len(blind)} of {len(found)} cases lack {names}: no verdict"
     if bad:
         return f"{bad} of {len(found)} cases differ from {releases}: the model is wrong there"
     return (

@@ -113,7 +113,9 @@ def trial(
         for name, index in (("mmap_lock_reads", READS), ("dax_pmd_faults", DAX_PMD)):
             if min(c[index] for c in tracepoints) >= 0:
                 worker[name] = [c[index] for c in tracepoints]
-        worker["mmap_lock_read_contended"] = [max(0, c[ATTEMPTS] - c[READS]) for c in tracepoints]
+        if min(min(c[ATTEMPTS], c[READS]) for c in tracepoints) >= 0:
+            contended = [max(0, c[ATTEMPTS] - c[READS]) for c in tracepoints]
+            worker["mmap_lock_read_contended"] = contended
     for name, value in counts.items():
         worker[name] = [value]
     if counts:

@@ -40,7 +40,7 @@ COUNTS = ("sockets", "cores", "cpus")
 TOPOLOGY = ("cpus_per_core", "cpus_per_l3", "cpus_per_socket")
 MAX_CPUS = 1024
 MAX_NS = 1_000_000.0
-LEAST_PAUSE = 0.1  # ns
+LEAST = {"pause": (0.1, "spinning takes time"), "load": (0.1, "a look takes time")}  # ns
 MAX_BYTES = 1 << 16
 # Ours, not the machine's: tasks start within a microsecond and busy work varies by 2 %, so that
 # CPUs that do the same do not march in step.
@@ -172,8 +172,9 @@ def parse(text: str, where: str) -> Description:
             check.fail(f"ns.{name}.ns wants a number")
         if not 0 <= value <= MAX_NS:
             check.fail(f"ns.{name}.ns = {value} is not between 0 and {MAX_NS:g}")
-        if name == "pause" and value < LEAST_PAUSE:
-            check.fail(f"ns.pause.ns = {value} is below {LEAST_PAUSE}: spinning takes time")
+        least, why = LEAST.get(name, (0, ""))
+        if value < least:
+            check.fail(f"ns.{name}.ns = {value} is below {least}: {why}")
         ns[name] = float(value)
     if isinstance(raw["rules"], dict):
         raw["rules"] = {**LEFT_OUT, **raw["rules"]}
