@@ -20,7 +20,7 @@ from faultbench.rules import NEVER_RELEASED, unconfirmed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from faultbench.model import Trial
+    from faultbench.model import Trial, TrialSpec
 
 COLUMNS = (
     "trial_id,machine,kernel,path,handler,order,access,vmas,files,mms,writers,threads,repeat,"
@@ -63,41 +63,47 @@ _INTEGERS = {
 }
 
 
+def of_spec(spec: TrialSpec) -> dict[str, Any]:
+    """Return by column what was asked of a trial: its case, and which repeat."""
+    return {
+        "case_id": spec.case_id,
+        "machine": spec.machine,
+        "kernel": spec.kernel,
+        "path": "-" if spec.path is None else spec.path.value,
+        "handler": spec.handler_label,
+        "order": spec.order.value,
+        "access": spec.access.value,
+        "vmas": spec.vmas_label,
+        "files": spec.files_label,
+        "mms": spec.mms_label,
+        "writers": spec.writers,
+        "threads": spec.threads,
+        "repeat": spec.repeat,
+        "cost": spec.cost,
+        "set": spec.knobs,
+        "map": spec.map.value,
+        "sync": spec.sync,
+        "fallback": spec.fallback_ppm / 1e6,
+        "overlap": spec.overlap,
+        "writer_op": spec.writer_op.value if spec.writers else "-",
+        "writer_rate": spec.writer_rate,
+        "mapping": spec.mapping,
+        "pin": spec.pin.value,
+        "duration_ns": spec.duration_ns,
+        "faults_asked": spec.faults,
+        "cost_digest": spec.cost_digest,
+    }
+
+
 def row(trial: Trial) -> dict[str, Any]:
     """Return one trial's values by column; None where there is none."""
-    spec = trial.spec
     values: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
+    values |= of_spec(trial.spec)
     values.update(
         trial_id=trial.trial_id,
-        case_id=spec.case_id,
-        machine=spec.machine,
-        kernel=spec.kernel,
-        path="-" if spec.path is None else spec.path.value,
-        handler=spec.handler_label,
-        order=spec.order.value,
-        access=spec.access.value,
-        vmas=spec.vmas_label,
-        files=spec.files_label,
-        mms=spec.mms_label,
-        writers=spec.writers,
-        threads=spec.threads,
-        repeat=spec.repeat,
         status=trial.status.value,
         flags=" ".join(trial.flags),
-        cost=spec.cost,
-        set=spec.knobs,
-        map=spec.map.value,
-        sync=spec.sync,
-        fallback=spec.fallback_ppm / 1e6,
-        overlap=spec.overlap,
-        writer_op=spec.writer_op.value if spec.writers else "-",
-        writer_rate=spec.writer_rate,
-        mapping=spec.mapping,
-        pin=spec.pin.value,
-        duration_ns=spec.duration_ns,
-        faults_asked=spec.faults,
         message=trial.message,
-        cost_digest=spec.cost_digest,
         remarks="; ".join(_remarks(trial)),
     )
     if trial.worker:

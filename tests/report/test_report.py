@@ -247,6 +247,26 @@ def test_next_bottleneck_has_a_name(default):
     assert "not known" in none.next_lock[0]
 
 
+def test_a_bottleneck_is_told_of_one_case():
+    """It was told of a median over the knobs, and efficiency against another knob's worker."""
+    trials = [*sweep_trials(handlers=("ext4",), writers=(0,), noise=0)]
+    halved = sweep_trials(handlers=("ext4",), writers=(0,), noise=0, knobs="rwsem=naive")
+    for one in halved:
+        more = 2 if one.spec.threads == 1 else 1
+        one.worker["faults"] = [more * n for n in one.worker["faults"]]
+        trials.append(one)
+    said = bottleneck.sentences(table.frame(trials), trials)
+    reach = {line.partition(":")[0]: re.search(r"reach (\d+)%", line)[1] for line in said}
+    assert len(reach) == 4
+    for vmas, share in (("private", 93), ("shared", 71)):
+        whole, half = (
+            int(next(v for k, v in reach.items() if f"vmas {vmas}" in k and f"set {knobs}" in k))
+            for knobs in ("nothing", "rwsem=naive")
+        )
+        assert whole == share
+        assert half == pytest.approx(share / 2, abs=1)
+
+
 def test_simulated_bottleneck_comes_from_the_steps():
     from tests.analysis.test_ledger import DIRECT, RETRY, simulated
 
