@@ -59,6 +59,17 @@ def test_without_the_other_paths_the_detour_is_one_part():
     assert all("ablation" in e.parts[0].source for e in ledgers)
 
 
+def test_workers_that_overlap_have_a_detour():
+    """One worker cannot overlap: the case alone was looked for among those that do."""
+    trials = [
+        replace(one, spec=replace(one.spec, overlap=one.spec.threads > 1))
+        for one in sweep_trials(vmas=("shared",), writers=(0,), cpus=9)
+    ]
+    entries = on_threads(frame(trials))
+    assert {str(e.case["overlap"]) for e in entries} == {"False", "True"}
+    assert all(e.parts[0].name.startswith("detour alone") for e in entries)
+
+
 def with_the_profile(trials):
     digest = costs.load("default").digest
     return [replace(t, spec=replace(t.spec, cost_digest=digest)) for t in trials]

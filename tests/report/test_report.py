@@ -229,6 +229,14 @@ def test_orders_of_what_clears_memory_are_not_derived(more):
     assert mapping.CLEARS not in mapping.note(table.frame(list(sweep_trials())))
 
 
+def test_one_worker_of_a_sweep_with_overlap_has_a_time():
+    trials = [
+        replace(one, spec=replace(one.spec, overlap=one.spec.threads > 1))
+        for one in sweep_trials(vmas=("shared",), writers=(0,), handlers=("ext4",))
+    ]
+    assert all(row[2] != "–" for row in mapping.rows(table.frame(trials)))
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(5e-5, "50 µs"), (0.25, "250 ms"), (90, "90 s"), (150, "2.5 min"), (9000, "2.5 h")],
