@@ -104,7 +104,7 @@ def row(trial: Trial) -> dict[str, Any]:
         status=trial.status.value,
         flags=" ".join(trial.flags),
         message=trial.message,
-        remarks="; ".join(_remarks(trial)),
+        remarks="; ".join(remarks(trial)),
     )
     if trial.worker:
         _counters(trial, values)
@@ -113,10 +113,15 @@ def row(trial: Trial) -> dict[str, Any]:
     return values
 
 
-def _remarks(trial: Trial) -> list[str]:
-    """Return what must be said wherever this trial's figures are shown."""
+def remarks(trial: Trial) -> list[str]:
+    """Return what must be said wherever this trial's figures are shown.
+
+    Of models only: a kernel that ran, here or where results were imported from, is no model.
+    """
+    if trial.spec.handler is None:
+        return []
     said = [unconfirmed([trial.spec.kernel])]
-    if trial.spec.path is Path.RETRY and trial.spec.handler is not None:
+    if trial.spec.path is Path.RETRY:
         said.append(NEVER_RELEASED)
     return [remark for remark in said if remark]
 
