@@ -13,6 +13,7 @@ import pandas as pd
 
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError
+from faultbench.rules import unconfirmed
 
 COLUMNS = tuple(
     "trial_id machine kernel path handler order access vmas files mms writers threads repeat "
@@ -169,6 +170,14 @@ def flagged(flags: "pd.Series[Any]", words: frozenset[str]) -> "pd.Series[bool]"
 def is_virtual(machine: object) -> bool:
     """Return whether results of ``machine`` are simulated."""
     return str(machine).startswith("virtual")
+
+
+def unconfirmed_in(df: pd.DataFrame) -> str:
+    """Return the sentence about modelled kernels that no laboratory has judged; empty if none.
+
+    Of a kernel that really ran, imported results among them, there is nothing to confirm.
+    """
+    return unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
 
 
 def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:

@@ -15,9 +15,9 @@ from faultbench.analysis.frame import (
     has_flag,
     is_emulated,
     is_virtual,
+    unconfirmed_in,
 )
 from faultbench.report.evidence import Badge, kind
-from faultbench.rules import unconfirmed
 
 ON = {"threads": "On this machine ", "kernel": "In a real kernel "}
 
@@ -153,7 +153,7 @@ def released(
             f"{NEVER_RELEASED}: it lived in the development tree only, so nobody gains the whole "
             "difference to direct by upgrading."
         )
-    if said := unconfirmed(str(k) for k in df["kernel"].unique()):
+    if said := unconfirmed_in(df):
         lines.append(f"{said}: modelled from its source alone.")
     # By name: a ladder of kernels is compared with its first, which need not be 6.5.
     kernels = {str(k) for k in df["kernel"]}
