@@ -104,7 +104,13 @@ def files(
     """
     (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
     notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
-    columns = [c for c in key_columns(left) if c in key_columns(right)]
+    # Where two real kernels ran, one in each file, they are what is compared.
+    kernels = [{str(k) for k in side["kernel"]} for side in (left, right)]
+    unlike = kernels[0] != kernels[1] and all(len(names) == 1 for names in kernels)
+    if real := unlike and all((side["machine"] == "kernel").all() for side in (left, right)):
+        notes.append("A ran on kernel {}, B on kernel {}".format(*map(min, kernels)))
+    keys = key_columns(left, without=("kernel",) if real else ())
+    columns = [c for c in keys if c in key_columns(right)]
     both = pd.concat([left, right], ignore_index=True)
     a, b, lone = _aligned(cases(left, columns, metric), cases(right, columns, metric), columns)
     if not len(a.keys):

@@ -32,7 +32,7 @@ def import_(
         str, typer.Option(help="PFT lines without a header: gb,thr,cline or gb,rep,thr.")
     ] = "gb,thr,cline",
     kernel: Annotated[
-        str, typer.Option(help="Kernel the results are from, for compare --by kernel.")
+        str, typer.Option(help="Kernel the results are from, as compare A B names it.")
     ] = "-",
 ) -> None:
     """Turn will-it-scale CSV or raw output, or PFT lines, into a results file."""
