@@ -245,6 +245,18 @@ def test_durations(seconds, text):
     assert mapping.duration(seconds) == text
 
 
+def test_an_upgrade_without_a_case_of_both_sides_costs_no_report():
+    """Where all trials of one side of a case had failed, there was no page at all."""
+    ladder = {("abort", "v6.5"): (1,), ("direct", "v6.6"): (2,), ("direct", "v6.12"): (1, 2)}
+    said = gathered(
+        one
+        for (path, kernel), threads in ladder.items()
+        for one in sweep_trials(paths=(path,), kernel=kernel, threads=threads)
+    )
+    assert any("v6.5 to v6.6" in line and "no case" in line for line in said.released)
+    assert said.comparisons
+
+
 def test_next_bottleneck_has_a_name(default):
     text = " ".join(default.next_lock)
     assert "VMA lock" in text
