@@ -308,6 +308,11 @@ def test_a_simulated_difference_is_real_beyond_what_the_model_decides():
     assert verdict("threads", [0.87, 0.89, 0.96]) == ["slower"]
 
 
+def test_a_side_is_not_compared_with_itself():
+    with pytest.raises(UsageError, match="twice"):
+        c.by_column(sweep(), "path", pair=("direct", "direct"))
+
+
 def test_files_of_two_real_kernels_compare_them():
     """The host check lets them pass as what is compared; the key then had no case in common."""
     old, new = (

@@ -138,6 +138,8 @@ def one_path_each(df: pd.DataFrame) -> bool:
 
 def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[str, list[str]]:
     if pair:
+        if pair[0] == pair[1]:
+            raise UsageError(f"--pair {pair[0]},{pair[1]}: names one side twice; name two")
         missing = [v for v in pair if v not in values]
         if missing:
             raise DataError(f"no trial with {by} {missing[0]}; there are {', '.join(values)}")
