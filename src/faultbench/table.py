@@ -36,7 +36,7 @@ MORE = (
     "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
     "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
     "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
-    "writer_wait_max_ns,message,cost_digest,remarks"
+    "writer_wait_max_ns,message,cost_digest,machine_digest,remarks"
 ).split(",")
 
 _WORKER = (
@@ -92,6 +92,7 @@ def of_spec(spec: TrialSpec) -> dict[str, Any]:
         "duration_ns": spec.duration_ns,
         "faults_asked": spec.faults,
         "cost_digest": spec.cost_digest,
+        "machine_digest": spec.machine_digest,
     }
 
 

@@ -308,6 +308,15 @@ def test_a_simulated_difference_is_real_beyond_what_the_model_decides():
     assert verdict("threads", [0.87, 0.89, 0.96]) == ["slower"]
 
 
+def test_an_edited_profile_of_the_same_name_is_said():
+    """`--cost mine.toml` edited between two sweeps passed for a difference of the paths."""
+    old, new = (sweep(cost="mine", cost_digest=d, machine_digest="") for d in "ab")
+    assert any("cost profile mine" in note for note in c.files(old, new).notes)
+    assert not any("profile" in note for note in c.files(old, old).notes)
+    virtual = [sweep(machine="virtual:m", cost_digest="", machine_digest=d) for d in "ab"]
+    assert any("virtual:m is not the same" in note for note in c.files(*virtual).notes)
+
+
 def test_a_side_is_not_compared_with_itself():
     with pytest.raises(UsageError, match="twice"):
         c.by_column(sweep(), "path", pair=("direct", "direct"))

@@ -1,7 +1,7 @@
 """Compare two paths, two kernels or two results files case by case, and say what is real."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,12 +123,27 @@ def files(
         "the files were measured apart: the noise floor has the drift within each; what changed on "
         "the host between them nothing here can tell"
     )
+    notes += _edited(left, right)
     table = _table(a, b, Floors(metric, left, right), paired=False)
     table = _blind(table, both, columns).assign(a="A", b="B")
     table = apart.judged(table, (left, right), columns, metric, notes)
     taken = frozenset(both["path"].astype(str))
     lone = lone.assign(a="A", b="B")
     return Comparison(metric, False, columns, _ordered(table, columns), notes, lone, taken, names)
+
+
+def _edited(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[str]:
+    """Yield remarks on profiles and machine files that A and B have under one name, but unlike."""
+    for what, name, digest in (
+        ("the cost profile", "cost", "cost_digest"),
+        ("the file of", "machine", "machine_digest"),
+    ):
+        if digest not in left.columns or digest not in right.columns:
+            continue
+        one, two = (side.groupby(name)[digest].agg(frozenset) for side in (left, right))
+        for known in one.index.intersection(two.index):
+            if one[known] != two[known]:
+                yield f"{what} {known} is not the same in A and B: a difference may be its"
 
 
 def one_path_each(df: pd.DataFrame) -> bool:
