@@ -245,6 +245,12 @@ def test_durations(seconds, text):
     assert mapping.duration(seconds) == text
 
 
+def test_a_command_is_made_of_our_options_only():
+    """It is there to be pasted, and the file may come from anywhere."""
+    assert "--threads" in facts.command({"options": {"threads": "1,2"}}, "sweep")
+    assert facts.command({"options": {"x; rm -rf ~ #": "1"}}, "sweep") == ""
+
+
 def test_an_upgrade_without_a_case_of_both_sides_costs_no_report():
     """Where all trials of one side of a case had failed, there was no page at all."""
     ladder = {("abort", "v6.5"): (1,), ("direct", "v6.6"): (2,), ("direct", "v6.12"): (1, 2)}
