@@ -12,6 +12,7 @@ from faultbench.analysis.ledger import closing, on_threads
 from faultbench.analysis.parts import notes
 from faultbench.analysis.spent import spent
 from faultbench.enums import Access
+from faultbench.errors import DataError
 from tests.analysis.files import sweep_trials, trial
 
 PATHS = ("mmap-lock", "abort", "retry", "direct")
@@ -314,6 +315,16 @@ def test_two_cases_are_never_averaged(unlike):
     assert sorted(waits.loc[waits["lock"] == "ptl", "wait_ns"]) == pytest.approx([13, 39], abs=0.1)
     totals = sorted(one.total for one in spent(trials).values())
     assert totals[1] == pytest.approx(3 * totals[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"steps": {"x": [1]}}, {"steps": {"x": "text"}}, {"lines": [5]}, {"lines": [{}]}]
+)
+def test_records_of_somebody_elses_are_an_error(extra):
+    one = simulated("direct", DIRECT)
+    one.extra.update(extra)
+    with pytest.raises(DataError, match=f"{one.trial_id}: its {next(iter(extra))}"):
+        (steps.hottest if "lines" in extra else spent)([one])
 
 
 def test_lines_of_repeats_are_averaged():

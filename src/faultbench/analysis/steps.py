@@ -7,13 +7,15 @@ window; the residual is what their clocks say beyond the steps.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 
 from faultbench.analysis.frame import KEY, KEY_EXTRAS, is_virtual, key_columns
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
+from faultbench.errors import DataError
 from faultbench.model import Trial
 from faultbench.table import of_spec
 
@@ -56,10 +58,22 @@ def of_trial(trial: Trial) -> pd.DataFrame | None:
     if not isinstance(recorded, dict) or not recorded or not faults:
         return None
     rows = {}
-    for name, values in recorded.items():
-        total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
-        rows[str(name)] = (total - stalled - spinning - asleep, stalled, spinning, asleep)
+    with _as_recorded(trial, "steps"):
+        for name, values in recorded.items():
+            total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
+            rows[str(name)] = (total - stalled - spinning - asleep, stalled, spinning, asleep)
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(KINDS))
+
+
+@contextmanager
+def _as_recorded(trial: Trial, part: str) -> Iterator[None]:
+    """Raise `DataError` where a part of a record is not what a simulation writes."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError):
+        raise DataError(
+            f"trial {trial.trial_id}: its {part} are not those of a simulation"
+        ) from None
 
 
 def ledgers(
@@ -204,10 +218,11 @@ def hottest(trials: Iterable[Trial], path: str | None = None) -> pd.DataFrame:
         sums: dict[str, list[float]] = {}
         for trial in repeats:
             faults = trial.total("faults") * len(repeats)
-            for line in trial.extra["lines"]:  # lines of one kind add up
-                figures = sums.setdefault(common(str(line["name"])), [0.0, 0.0])
-                figures[0] += float(line["wait_ps"]) / 1000 / faults
-                figures[1] += (float(line["transfers"]) + float(line["fetches"])) / faults
+            with _as_recorded(trial, "lines"):
+                for line in trial.extra["lines"]:  # lines of one kind add up
+                    figures = sums.setdefault(common(str(line["name"])), [0.0, 0.0])
+                    figures[0] += float(line["wait_ps"]) / 1000 / faults
+                    figures[1] += (float(line["transfers"]) + float(line["fetches"])) / faults
         rows += [(*case, name, *figures, name == OTHERS) for name, figures in sums.items()]
     table = pd.DataFrame(rows, columns=[*KEYS, "name", "wait_ns", "transfers", "rest"])
     return table.sort_values(
