@@ -58,9 +58,14 @@ def import_(
             say(note)
         merged += got.trials
     header = records.Header(__version__, source=format.value)
-    with records.Writer.create(out, header) as writer:
-        for trial in importing.numbered(merged):
-            writer.append(trial)
+    writer = records.Writer.create(out, header)
+    try:
+        with writer:
+            for trial in importing.numbered(merged):
+                writer.append(trial)
+    except BaseException:  # half of a file is none, and nothing could go on with it
+        out.unlink()
+        raise
     say(f"{len(merged)} trial(s) written to {out}")
 
 
