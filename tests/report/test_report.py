@@ -293,6 +293,29 @@ def test_a_bottleneck_is_told_of_one_case():
         assert half == pytest.approx(share / 2, abs=1)
 
 
+def test_mmap_lock_is_named_where_a_direct_fault_takes_it():
+    """ext4's 4 KiB faults are sent back on every path; the sentence began with the journal."""
+    trials = list(sweep_trials(paths=("direct",), orders=("pte",), writers=(0,)))
+    assert all("mmap_lock" not in line for line in bottleneck.sentences(table.frame(trials), []))
+    for one in trials:
+        if one.spec.handler == "ext4":
+            one.worker["mmap_lock_reads"] = one.worker["faults"]
+    said = bottleneck.sentences(table.frame(trials), [])
+    assert len(said) == 4
+    for line in said:
+        assert ("is mmap_lock, read 1.00 times a fault" in line) == line.startswith("ext4")
+        assert "PMD lock" not in line
+
+
+def test_both_formats_say_what_was_left_out():
+    trials = list(sweep_trials())
+    trials[0] = replace(trials[0], worker={})
+    said = gathered(trials)
+    (note,) = said.notes
+    assert page.escape(note) in page.render(said, [])
+    assert note.replace("_", "\\_") in markdown.render(said)
+
+
 def test_simulated_bottleneck_comes_from_the_steps():
     from tests.analysis.test_ledger import DIRECT, RETRY, simulated
 
