@@ -16,8 +16,7 @@ from faultbench.analysis.frame import PATHS, is_virtual, kernel_order, natural
 from faultbench.model import Trial
 
 KEYS = steps.KEYS
-LOCKS = {"mmap_lock": steps.MMAP_LOCK, **steps.NEXT}
-_LOCK_OF = {step: lock for lock, functions in LOCKS.items() for step in functions}
+_LOCK_OF = {step: lock for lock, functions in steps.LOCKS.items() for step in functions}
 LEAST = 0.01  # of the fault: less is not named
 
 

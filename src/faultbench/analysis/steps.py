@@ -41,6 +41,7 @@ NEXT = {
     "PAT locks": ("find_next_iomem_res", "lookup_memtype"),
     "journal": ("journal_start", "journal_stop"),
 }
+LOCKS = {"mmap_lock": MMAP_LOCK, **NEXT}
 OTHERS = "all other lines"
 _OTHERS = re.compile(r"\d+ other lines")
 _MCS = re.compile(r"task \d+ mcs.*")
@@ -188,7 +189,7 @@ def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
     rows = []
     for case in parts.keys() & _at_most_workers(parts):
         steps = sum_up(parts[case])
-        for lock, functions in {"mmap_lock": MMAP_LOCK, **NEXT}.items():
+        for lock, functions in LOCKS.items():
             here = [s for s in functions if s in steps.index]
             wait = float(steps.loc[here, list(KINDS[1:])].to_numpy().sum())
             rows.append((*case, lock, wait))
