@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from dataclasses import replace
 from itertools import pairwise
 
@@ -76,6 +78,16 @@ def test_the_file_is_a_trace(tmp_path):
     assert {e["ph"] for e in raw["traceEvents"]} == {"X", "M"}
     with pytest.raises(OutputError, match="cannot write"):
         timeline.write(TRIAL, LOG, str(tmp_path / "no" / "t.json"))
+
+
+def test_a_full_disk_leaves_no_half_of_a_time_line(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left"):
+        timeline.write(TRIAL, LOG, str(tmp_path / "t.json"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_log_is_an_empty_time_line():

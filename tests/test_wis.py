@@ -64,6 +64,29 @@ def test_paths_are_series_and_direct_comes_first():
     assert [s.slug for s in wis.series(some)] == ["direct", "retry"]
 
 
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [({}, {"fallback_ppm": 500_000}), ({}, {"sync": True}), ({}, {"mms": 2}),
+     ({"vmas": 1}, {"vmas": 1, "overlap": True}),
+     ({"writers": 1}, {"writers": 1, "writer_rate": 100})],
+)  # fmt: skip
+def test_no_series_is_a_median_over_unlike_trials(one, two):
+    some = [trial(4, 1000, **one), trial(4, 3000, **two)]
+    assert sorted(s.threads[4].rate for s in wis.series(some)) == [1000, 3000]
+
+
+def test_every_series_has_a_name_of_its_own():
+    """Of two long names that began alike the second file replaced the first."""
+    paths = [f"file:/{'long/' * 20}{name}" for name in "abc"]
+    some = [
+        replace(one, spec=replace(one.spec, machine="kernel", handler=None, mapping=mapping))
+        for one, mapping in zip([trial(1, 1000)] * 3, paths, strict=True)
+    ]
+    some.append(replace(some[0], spec=replace(some[0].spec, kernel="-", mapping="")))
+    names = [wis.sibling("out.csv", s.slug) for s in wis.series(some)]
+    assert len(set(names)) == len(names) == 4
+
+
 def test_failed_trials_are_left_out():
     bad = replace(trial(1, 1000), status=Status.INVARIANT)
     with pytest.raises(DataError, match="nothing to export"):

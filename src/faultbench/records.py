@@ -33,6 +33,7 @@ MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any]]] = {}
 
 MAX_FILE = 1 << 30
 MAX_LINE = 16 << 20
+KEPT = "; finished trials are kept, --resume goes on from there"
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ class Writer:
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self._fd = fd
+        self._kept = ""  # what a sweep, which can be gone on with, says where it cannot write
 
     @classmethod
     def create(cls, path: str | FilePath, header: Header) -> Self:
@@ -210,6 +212,8 @@ class Writer:
         try:
             writer._lock()
             writer._write(encode("header", header.to_dict()))
+            if header.source == "sweep":
+                writer._kept = KEPT
             _sync_folder(FilePath(path).parent)
         except BaseException:
             writer.close()
@@ -229,6 +233,7 @@ class Writer:
         try:
             writer._lock()
             results = _read(str(path), writer._fd, lambda trial: trial)
+            writer._kept = KEPT
             if results.notes:
                 os.ftruncate(writer._fd, results.end)
         except OSError as error:
@@ -262,10 +267,7 @@ class Writer:
             # What is not known to be on the disk must not look as if it were.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, before)
-            raise OutputError(
-                f"{self.path}: {_reason(error)}; finished trials are kept, "
-                "--resume goes on from there"
-            ) from None
+            raise OutputError(f"{self.path}: {_reason(error)}{self._kept}") from None
 
     def close(self) -> None:
         """Give up the lock and the file."""

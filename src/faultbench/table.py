@@ -20,7 +20,7 @@ from faultbench.rules import NEVER_RELEASED, unconfirmed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from faultbench.model import Trial
+    from faultbench.model import Trial, TrialSpec
 
 COLUMNS = (
     "trial_id,machine,kernel,path,handler,order,access,vmas,files,mms,writers,threads,repeat,"
@@ -36,7 +36,7 @@ MORE = (
     "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
     "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
     "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
-    "writer_wait_max_ns,message,cost_digest,remarks"
+    "writer_wait_max_ns,message,cost_digest,machine_digest,remarks"
 ).split(",")
 
 _WORKER = (
@@ -63,42 +63,49 @@ _INTEGERS = {
 }
 
 
+def of_spec(spec: TrialSpec) -> dict[str, Any]:
+    """Return by column what was asked of a trial: its case, and which repeat."""
+    return {
+        "case_id": spec.case_id,
+        "machine": spec.machine,
+        "kernel": spec.kernel,
+        "path": "-" if spec.path is None else spec.path.value,
+        "handler": spec.handler_label,
+        "order": spec.order.value,
+        "access": spec.access.value,
+        "vmas": spec.vmas_label,
+        "files": spec.files_label,
+        "mms": spec.mms_label,
+        "writers": spec.writers,
+        "threads": spec.threads,
+        "repeat": spec.repeat,
+        "cost": spec.cost,
+        "set": spec.knobs,
+        "map": spec.map.value,
+        "sync": spec.sync,
+        "fallback": spec.fallback_ppm / 1e6,
+        "overlap": spec.overlap,
+        "writer_op": spec.writer_op.value if spec.writers else "-",
+        "writer_rate": spec.writer_rate,
+        "mapping": spec.mapping,
+        "pin": spec.pin.value,
+        "duration_ns": spec.duration_ns,
+        "faults_asked": spec.faults,
+        "cost_digest": spec.cost_digest,
+        "machine_digest": spec.machine_digest,
+    }
+
+
 def row(trial: Trial) -> dict[str, Any]:
     """Return one trial's values by column; None where there is none."""
-    spec = trial.spec
     values: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
+    values |= of_spec(trial.spec)
     values.update(
         trial_id=trial.trial_id,
-        case_id=spec.case_id,
-        machine=spec.machine,
-        kernel=spec.kernel,
-        path="-" if spec.path is None else spec.path.value,
-        handler=spec.handler_label,
-        order=spec.order.value,
-        access=spec.access.value,
-        vmas=spec.vmas_label,
-        files=spec.files_label,
-        mms=spec.mms_label,
-        writers=spec.writers,
-        threads=spec.threads,
-        repeat=spec.repeat,
         status=trial.status.value,
         flags=" ".join(trial.flags),
-        cost=spec.cost,
-        set=spec.knobs,
-        map=spec.map.value,
-        sync=spec.sync,
-        fallback=spec.fallback_ppm / 1e6,
-        overlap=spec.overlap,
-        writer_op=spec.writer_op.value if spec.writers else "-",
-        writer_rate=spec.writer_rate,
-        mapping=spec.mapping,
-        pin=spec.pin.value,
-        duration_ns=spec.duration_ns,
-        faults_asked=spec.faults,
         message=trial.message,
-        cost_digest=spec.cost_digest,
-        remarks="; ".join(_remarks(trial)),
+        remarks="; ".join(remarks(trial)),
     )
     if trial.worker:
         _counters(trial, values)
@@ -107,10 +114,15 @@ def row(trial: Trial) -> dict[str, Any]:
     return values
 
 
-def _remarks(trial: Trial) -> list[str]:
-    """Return what must be said wherever this trial's figures are shown."""
+def remarks(trial: Trial) -> list[str]:
+    """Return what must be said wherever this trial's figures are shown.
+
+    Of models only: a kernel that ran, here or where results were imported from, is no model.
+    """
+    if trial.spec.handler is None:
+        return []
     said = [unconfirmed([trial.spec.kernel])]
-    if trial.spec.path is Path.RETRY and trial.spec.handler is not None:
+    if trial.spec.path is Path.RETRY:
         said.append(NEVER_RELEASED)
     return [remark for remark in said if remark]
 

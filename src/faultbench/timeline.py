@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from faultbench import functions
 from faultbench.enums import Path as FaultPath
-from faultbench.errors import OutputError
 from faultbench.model import Trial
+from faultbench.output import replacing
 from faultbench.rules import NEVER_RELEASED, unconfirmed
 
 PS_PER_US = 1_000_000
@@ -102,8 +101,5 @@ def write(trial: Trial, log: Sequence[Sequence[Any]], path: str) -> None:
             "notes": notes(trial),
         },
     }
-    try:
-        Path(path).write_text(json.dumps(document), encoding="utf-8")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"--trace {path}: cannot write: {reason}") from None
+    with replacing(path) as stream:
+        stream.write(json.dumps(document))

@@ -12,6 +12,7 @@ not measured one of the ways is -1 there, as a failed point is.
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from collections.abc import Iterable
@@ -20,8 +21,7 @@ from pathlib import Path
 
 from faultbench.errors import DataError
 from faultbench.model import Status, Trial, TrialSpec
-from faultbench.rules import NEVER_RELEASED, unconfirmed
-from faultbench.table import row
+from faultbench.table import remarks, row
 
 HEADER = "tasks,processes,processes_idle,threads,threads_idle,linear"
 IDLE = "wis_idle_pct"  # in an imported trial's extra: idle percent of the whole machine
@@ -86,17 +86,26 @@ def series(trials: Iterable[Trial]) -> list[Series]:
         for sharing, some in (by_sharing or {(): []}).items():
             split[words + sharing] = alone + some
     common = set.intersection(*(set(words) for words in split))
-    result = []
+    result: list[Series] = []
+    taken: set[str] = set()
     for words in sorted(split, key=lambda w: ("direct" not in w, w)):
         ways: dict[bool, dict[int, list[Trial]]] = {True: {}, False: {}}
         for trial in split[words]:
             ways[_processes(trial)].setdefault(trial.spec.threads, []).append(trial)
         own = "-".join(word for word in words if word not in common)
-        slug = re.sub(r"[^a-z0-9.]+", "-", own.lower()).strip("-")[:80]
-        never = NEVER_RELEASED if "retry" in words else ""
-        title = "; ".join(filter(None, (" ".join(words), unconfirmed(words), never)))
+        slug = _unlike(re.sub(r"[^a-z0-9.]+", "-", own.lower()).strip("-")[:80], taken)
+        title = "; ".join([" ".join(words), *remarks(split[words][0])])
         result.append(Series(title, slug, _points(ways[True]), _points(ways[False])))
     return result
+
+
+def _unlike(slug: str, taken: set[str]) -> str:
+    """Return a slug for a file name that no other series has: long names end alike, or are cut."""
+    tried = (f"{slug or 'other'}-{n}" for n in itertools.count(2))
+    while not slug or slug.replace(".", "-") in taken:  # as `sibling` writes it
+        slug = next(tried)
+    taken.add(slug.replace(".", "-"))
+    return slug
 
 
 def _points(way: dict[int, list[Trial]]) -> dict[int, Point]:
@@ -138,6 +147,9 @@ def _words(trial: Trial) -> tuple[str, ...]:
     words = [spec.machine, spec.kernel, spec.path.value if spec.path else "", spec.knobs]
     words += [_binary(trial)[0], spec.order.value, spec.access.value, f"map {spec.map}"]
     words.append(f"{spec.writers} writers {spec.writer_op}" if spec.writers else "0 writers")
+    words.append(f"{spec.writer_rate} operations/s" if spec.writer_rate else "")
+    words.append(f"fallback {spec.fallback_ppm / 1e6:g}" if spec.fallback_ppm else "")
+    words.append("sync" if spec.sync else "")
     return tuple(word for word in words if word not in ("", "-"))
 
 
@@ -145,7 +157,10 @@ def _sharing(spec: TrialSpec) -> tuple[str, ...]:
     if spec.threads == 1:
         return ()
     labels = {"vmas": spec.vmas_label, "files": spec.files_label}
-    return tuple(f"{name} {label}" for name, label in labels.items() if label != "-")
+    if spec.mms_label.isdigit():  # one, or one a worker, is which of the two columns
+        labels["mms"] = spec.mms_label
+    words = [f"{name} {label}" for name, label in labels.items() if label != "-"]
+    return tuple([*words, "overlap"] if spec.overlap else words)
 
 
 def sibling(path: str, slug: str) -> str:

@@ -71,7 +71,7 @@ def test_published_mann_whitney_and_welch_oracles():
 
 def test_shape_of_the_default_sweep():
     got = c.by_column(sweep(), "path")
-    assert len(got.table) == 16
+    assert len(got.table) == 16 == (got.table["n_b"] == 6).sum()
     assert got.paired
     crowded = got.table[got.table.oversubscribed]
     assert (crowded.threads == 2).all()
@@ -306,3 +306,31 @@ def test_a_simulated_difference_is_real_beyond_what_the_model_decides():
     assert verdict("virtual:m", [0.87, 0.89, 0.96]) == [NOISE]
     assert verdict("virtual:m", [0.87, 0.88]) == ["slower"]
     assert verdict("threads", [0.87, 0.89, 0.96]) == ["slower"]
+
+
+def test_an_edited_profile_of_the_same_name_is_said():
+    """`--cost mine.toml` edited between two sweeps passed for a difference of the paths."""
+    old, new = (sweep(cost="mine", cost_digest=d, machine_digest="") for d in "ab")
+    assert any("cost profile mine" in note for note in c.files(old, new).notes)
+    assert not any("profile" in note for note in c.files(old, old).notes)
+    virtual = [sweep(machine="virtual:m", cost_digest="", machine_digest=d) for d in "ab"]
+    assert any("virtual:m is not the same" in note for note in c.files(*virtual).notes)
+
+
+def test_a_side_is_not_compared_with_itself():
+    with pytest.raises(UsageError, match="twice"):
+        c.by_column(sweep(), "path", pair=("direct", "direct"))
+
+
+def test_files_of_two_real_kernels_compare_them():
+    """The host check lets them pass as what is compared; the key then had no case in common."""
+    old, new = (
+        sweep(paths=("direct",), machine="kernel", kernel=kernel, seed=seed).assign(path="-")
+        for seed, kernel in enumerate(("6.5.0", "6.6.0"))
+    )
+    got = c.files(old, new)
+    assert len(got.table) == 16 == (got.table["n_b"] == 6).sum()
+    assert "kernel" not in got.keys
+    assert any("6.5.0, B on kernel 6.6.0" in note for note in got.notes)
+    with pytest.raises(DataError, match="differ in kernel"):  # models could share one sweep
+        c.files(old.assign(machine="threads"), new.assign(machine="threads"))

@@ -51,6 +51,15 @@ def test_markdown_cannot_be_broken_by_a_name():
     assert {line.replace("\\|", "").count("|") for line in lines[:18]} == {10}
 
 
+def test_no_two_cases_of_a_swept_knob_have_one_name():
+    """Both halves of ``--set 'prefetchw=on|off'`` had one: no knob set was no case."""
+    df = pd.concat([sweep(set=knobs, cpus=9) for knobs in ("", "prefetchw=off")])
+    names = [cells[0] for cells in formats.rows(c.by_column(df, "path"))]
+    assert len(set(names)) == len(names) == 32
+    assert sum("set prefetchw=off" in name for name in names) == 16
+    assert sum("set nothing" in name for name in names) == 16
+
+
 def test_mmtests_report():
     df = sweep(handlers=("ext4",), vmas=("private",), writers=(0,), threads=(1, 4), cpus=8)
     both = [c.by_column(df, "path", m) for m in (CPU, "faults_per_s")]

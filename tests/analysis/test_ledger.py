@@ -10,6 +10,9 @@ from faultbench.analysis import steps
 from faultbench.analysis.frame import checked
 from faultbench.analysis.ledger import closing, on_threads
 from faultbench.analysis.parts import notes
+from faultbench.analysis.spent import spent
+from faultbench.enums import Access
+from faultbench.errors import DataError
 from tests.analysis.files import sweep_trials, trial
 
 PATHS = ("mmap-lock", "abort", "retry", "direct")
@@ -55,6 +58,17 @@ def test_without_the_other_paths_the_detour_is_one_part():
     ledgers = on_threads(frame(list(sweep_trials(cpus=9))))
     assert all(e.parts[0].name.startswith("detour alone") for e in ledgers)
     assert all("ablation" in e.parts[0].source for e in ledgers)
+
+
+def test_workers_that_overlap_have_a_detour():
+    """One worker cannot overlap: the case alone was looked for among those that do."""
+    trials = [
+        replace(one, spec=replace(one.spec, overlap=one.spec.threads > 1))
+        for one in sweep_trials(vmas=("shared",), writers=(0,), cpus=9)
+    ]
+    entries = on_threads(frame(trials))
+    assert {str(e.case["overlap"]) for e in entries} == {"False", "True"}
+    assert all(e.parts[0].name.startswith("detour alone") for e in entries)
 
 
 def with_the_profile(trials):
@@ -146,7 +160,7 @@ def test_no_ledger_of_crowded_simulated_or_single_path_trials():
     assert on_threads(frame(list(sweep_trials(paths=("direct",))))) == []
 
 
-def simulated(path, ns, threads=2, repeat=0, lines=()):
+def simulated(path, ns, threads=2, repeat=0, lines=(), **spec):
     """A virtual trial; ``ns[step] = (busy, stalled, spinning, asleep)`` per fault."""
     made = trial(
         1e6,
@@ -155,6 +169,7 @@ def simulated(path, ns, threads=2, repeat=0, lines=()):
         machine="virtual:m",
         threads=threads,
         repeat=repeat,
+        **spec,
     )
     faults = made.total("faults")
     recorded = {
@@ -280,3 +295,43 @@ def test_hottest_lines_by_waiting_at_the_most_workers():
     assert got["wait_ns"].iloc[0] == pytest.approx(9_000_000 / trials[0].total("faults"))
     assert steps.hottest([trials[1]], "direct")["threads"].tolist() == [2]
     assert steps.hottest(list(sweep_trials())).empty
+
+
+@pytest.mark.parametrize(
+    "unlike", [{"knobs": "prefetchw=off"}, {"order": "pte"}, {"access": Access.READ},
+               {"fallback_ppm": 500_000}, {"cost": "none"}],
+)  # fmt: skip
+def test_two_cases_are_never_averaged(unlike):
+    """Of ``--order pmd,pte`` one table of lines was shown: the mean of both."""
+    line = {"name": "inode 0 i_pages", "transfers": 1, "fetches": 0}
+    slow = {step: tuple(3 * ns for ns in each) for step, each in DIRECT.items()}
+    trials = [
+        simulated("direct", DIRECT, lines=[line | {"wait_ps": 1000}]),
+        simulated("direct", slow, lines=[line | {"wait_ps": 9000}], **unlike),
+    ]
+    faults = trials[0].total("faults")
+    assert sorted(steps.hottest(trials)["wait_ns"]) == pytest.approx([1 / faults, 9 / faults])
+    waits = steps.waiting(trials)
+    assert sorted(waits.loc[waits["lock"] == "ptl", "wait_ns"]) == pytest.approx([13, 39], abs=0.1)
+    totals = sorted(one.total for one in spent(trials).values())
+    assert totals[1] == pytest.approx(3 * totals[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"steps": {"x": [1]}}, {"steps": {"x": "text"}}, {"lines": [5]}, {"lines": [{}]}]
+)
+def test_records_of_somebody_elses_are_an_error(extra):
+    one = simulated("direct", DIRECT)
+    one.extra.update(extra)
+    with pytest.raises(DataError, match=f"{one.trial_id}: its {next(iter(extra))}"):
+        (steps.hottest if "lines" in extra else spent)([one])
+
+
+def test_lines_of_repeats_are_averaged():
+    line = {"name": "inode 0 i_pages", "transfers": 1, "fetches": 0}
+    trials = [
+        simulated("direct", DIRECT, repeat=r, lines=[line | {"wait_ps": ps}, line | {"wait_ps": 0}])
+        for r, ps in enumerate((1000, 3000))
+    ]
+    (got,) = steps.hottest(trials)[["wait_ns", "transfers"]].to_numpy() * trials[0].total("faults")
+    assert got == pytest.approx([2, 2])

@@ -74,6 +74,7 @@ def test_files_that_are_none(tmp_path, content, says):
         (["r.jsonl", "--format", "cvs"], 2, "did you mean csv"),
         (["r.jsonl", "-o", "/dev/full"], 74, "not a regular file"),
         (["r.jsonl", "-o", "no/r.csv"], 74, "cannot write"),
+        (["r.jsonl", "--format", "will-it-scale", "-o", "r.title"], 2, "take .csv"),
         ([], 2, "missing argument"),
     ],
 )

@@ -8,15 +8,16 @@ from faultbench import costs
 from faultbench.cli import lines
 from faultbench.errors import UsageError
 from faultbench.machines import Job, get_machine
-from faultbench.model import Handler, Path, Status, Trial, TrialSpec
+from faultbench.model import Handler, Order, Path, Status, Trial, TrialSpec
 from faultbench.rules import resolve
 
 pytest.importorskip("faultbench._virtual")
 
 
-def trial(path, workers, handler=Handler.EXT4, kernel="v6.6"):
+def trial(path, workers, handler=Handler.EXT4, kernel="v6.6", **more):
     spec = TrialSpec("virtual:generic", kernel, path, resolve(kernel, path), handler,
-                     threads=workers, vmas=workers, faults=60, warmup_faults=20)  # fmt: skip
+                     threads=workers, vmas=workers, faults=60, warmup_faults=20,
+                     **more)  # fmt: skip
     ran = get_machine("virtual").run(Job(spec, cost=costs.load("default").steps))
     extra = {name: ran[name] for name in ("lines", "steps")}
     return Trial(spec, Status(ran["status"]), worker=ran["worker"], extra=extra)
@@ -65,6 +66,15 @@ def test_kernels_that_no_laboratory_has_say_so(capsys):
     shown = capsys.readouterr().out
     assert "v6.16: not confirmed by a kernel" in shown
     assert shown.index("(v6.6 on") < shown.index("(v6.16 on")
+
+
+def test_each_case_is_named_and_has_its_own_total(capsys):
+    """Those of ``--order pmd,pte`` stood under one heading with one total, the mean of both."""
+    lines.show([trial(Path.DIRECT, 8, order=order) for order in (Order.PMD, Order.PTE)])
+    shown = capsys.readouterr().out
+    heads = re.findall(r"^ext4 direct .*$", shown, re.MULTILINE)
+    assert [head.rpartition(", ")[2] for head in heads] == ["pmd", "pte"]
+    assert len(set(re.findall(r"^of ([\d,]+) ns a fault", shown, re.MULTILINE))) == 2
 
 
 def test_no_simulated_trial_is_an_error():

@@ -1,5 +1,7 @@
 """No command's output option destroys what it reads, or results of any sweep."""
 
+import errno
+import os
 import shutil
 
 import pytest
@@ -107,3 +109,22 @@ def test_version_and_help_say_everything_in_whole_words():
     for knob, choices in KNOBS.items():
         assert knob in sweep
         assert all(choice in sweep for choice in choices)
+
+
+def test_half_an_import_is_none(tmp_path, monkeypatch):
+    """It was kept, with the advice to --resume, which import does not have."""
+    text = "tasks,processes,processes_idle,threads,threads_idle,linear\n1,10,0,9,0,10\n"
+    (tmp_path / "w.csv").write_text(text)
+    synced = []
+
+    def full(fd):
+        synced.append(fd)
+        if len(synced) > 3:  # the header, its folder and one trial are written
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    out = tmp_path / "w.jsonl"
+    done = run("import", tmp_path / "w.csv", "--format", "will-it-scale", "-o", out, code=74)
+    assert "no space left" in done.stderr
+    assert "--resume" not in done.stderr
+    assert not out.exists()

@@ -177,6 +177,9 @@ def test_simulated_trials_have_lines_and_a_time_line(tmp_path):
     (trial, *_) = records.read(tmp_path / "v.jsonl").trials
     assert "log" not in trial.extra
     assert trial.host == {}
+    late = faultbench("sweep", "-o", "v.jsonl", "--resume", "--trace", "late.json", "--no-plot",
+                      cwd=tmp_path)  # fmt: skip
+    assert "no time line in late.json" in late.stderr  # all was done: nothing could be traced
     for bad in (["--trace", "t.json"], ["--trace", "u.json", "--machine", "threads"]):
         again = faultbench("sweep", "--machine", "virtual", *bad, cwd=tmp_path, check=False)
         assert again.returncode in (2, 74)

@@ -229,12 +229,38 @@ def test_orders_of_what_clears_memory_are_not_derived(more):
     assert mapping.CLEARS not in mapping.note(table.frame(list(sweep_trials())))
 
 
+def test_one_worker_of_a_sweep_with_overlap_has_a_time():
+    trials = [
+        replace(one, spec=replace(one.spec, overlap=one.spec.threads > 1))
+        for one in sweep_trials(vmas=("shared",), writers=(0,), handlers=("ext4",))
+    ]
+    assert all(row[2] != "–" for row in mapping.rows(table.frame(trials)))
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(5e-5, "50 µs"), (0.25, "250 ms"), (90, "90 s"), (150, "2.5 min"), (9000, "2.5 h")],
 )
 def test_durations(seconds, text):
     assert mapping.duration(seconds) == text
+
+
+def test_a_command_is_made_of_our_options_only():
+    """It is there to be pasted, and the file may come from anywhere."""
+    assert "--threads" in facts.command({"options": {"threads": "1,2"}}, "sweep")
+    assert facts.command({"options": {"x; rm -rf ~ #": "1"}}, "sweep") == ""
+
+
+def test_an_upgrade_without_a_case_of_both_sides_costs_no_report():
+    """Where all trials of one side of a case had failed, there was no page at all."""
+    ladder = {("abort", "v6.5"): (1,), ("direct", "v6.6"): (2,), ("direct", "v6.12"): (1, 2)}
+    said = gathered(
+        one
+        for (path, kernel), threads in ladder.items()
+        for one in sweep_trials(paths=(path,), kernel=kernel, threads=threads)
+    )
+    assert any("v6.5 to v6.6" in line and "no case" in line for line in said.released)
+    assert said.comparisons
 
 
 def test_next_bottleneck_has_a_name(default):
@@ -245,6 +271,49 @@ def test_next_bottleneck_has_a_name(default):
     assert "page_table_lock" in bottleneck.by_rule("device-dax", "pud", "shared", "-")
     none = gathered(sweep_trials(paths=("retry",)))
     assert "not known" in none.next_lock[0]
+
+
+def test_a_bottleneck_is_told_of_one_case():
+    """It was told of a median over the knobs, and efficiency against another knob's worker."""
+    trials = [*sweep_trials(handlers=("ext4",), writers=(0,), noise=0)]
+    halved = sweep_trials(handlers=("ext4",), writers=(0,), noise=0, knobs="rwsem=naive")
+    for one in halved:
+        more = 2 if one.spec.threads == 1 else 1
+        one.worker["faults"] = [more * n for n in one.worker["faults"]]
+        trials.append(one)
+    said = bottleneck.sentences(table.frame(trials), trials)
+    reach = {line.partition(":")[0]: re.search(r"reach (\d+)%", line)[1] for line in said}
+    assert len(reach) == 4
+    for vmas, share in (("private", 93), ("shared", 71)):
+        whole, half = (
+            int(next(v for k, v in reach.items() if f"vmas {vmas}" in k and f"set {knobs}" in k))
+            for knobs in ("nothing", "rwsem=naive")
+        )
+        assert whole == share
+        assert half == pytest.approx(share / 2, abs=1)
+
+
+def test_mmap_lock_is_named_where_a_direct_fault_takes_it():
+    """ext4's 4 KiB faults are sent back on every path; the sentence began with the journal."""
+    trials = list(sweep_trials(paths=("direct",), orders=("pte",), writers=(0,)))
+    assert all("mmap_lock" not in line for line in bottleneck.sentences(table.frame(trials), []))
+    for one in trials:
+        if one.spec.handler == "ext4":
+            one.worker["mmap_lock_reads"] = one.worker["faults"]
+    said = bottleneck.sentences(table.frame(trials), [])
+    assert len(said) == 4
+    for line in said:
+        assert ("is mmap_lock, read 1.00 times a fault" in line) == line.startswith("ext4")
+        assert "PMD lock" not in line
+
+
+def test_both_formats_say_what_was_left_out():
+    trials = list(sweep_trials())
+    trials[0] = replace(trials[0], worker={})
+    said = gathered(trials)
+    (note,) = said.notes
+    assert page.escape(note) in page.render(said, [])
+    assert note.replace("_", "\\_") in markdown.render(said)
 
 
 def test_simulated_bottleneck_comes_from_the_steps():

@@ -1,7 +1,7 @@
 """Compare two paths, two kernels or two results files case by case, and say what is real."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +104,13 @@ def files(
     """
     (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
     notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
-    columns = [c for c in key_columns(left) if c in key_columns(right)]
+    # Where two real kernels ran, one in each file, they are what is compared.
+    kernels = [{str(k) for k in side["kernel"]} for side in (left, right)]
+    unlike = kernels[0] != kernels[1] and all(len(names) == 1 for names in kernels)
+    if real := unlike and all((side["machine"] == "kernel").all() for side in (left, right)):
+        notes.append("A ran on kernel {}, B on kernel {}".format(*map(min, kernels)))
+    keys = key_columns(left, without=("kernel",) if real else ())
+    columns = [c for c in keys if c in key_columns(right)]
     both = pd.concat([left, right], ignore_index=True)
     a, b, lone = _aligned(cases(left, columns, metric), cases(right, columns, metric), columns)
     if not len(a.keys):
@@ -117,12 +123,27 @@ def files(
         "the files were measured apart: the noise floor has the drift within each; what changed on "
         "the host between them nothing here can tell"
     )
+    notes += _edited(left, right)
     table = _table(a, b, Floors(metric, left, right), paired=False)
     table = _blind(table, both, columns).assign(a="A", b="B")
     table = apart.judged(table, (left, right), columns, metric, notes)
     taken = frozenset(both["path"].astype(str))
     lone = lone.assign(a="A", b="B")
     return Comparison(metric, False, columns, _ordered(table, columns), notes, lone, taken, names)
+
+
+def _edited(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[str]:
+    """Yield remarks on profiles and machine files that A and B have under one name, but unlike."""
+    for what, name, digest in (
+        ("the cost profile", "cost", "cost_digest"),
+        ("the file of", "machine", "machine_digest"),
+    ):
+        if digest not in left.columns or digest not in right.columns:
+            continue
+        one, two = (side.groupby(name)[digest].agg(frozenset) for side in (left, right))
+        for known in one.index.intersection(two.index):
+            if one[known] != two[known]:
+                yield f"{what} {known} is not the same in A and B: a difference may be its"
 
 
 def one_path_each(df: pd.DataFrame) -> bool:
@@ -132,6 +153,8 @@ def one_path_each(df: pd.DataFrame) -> bool:
 
 def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[str, list[str]]:
     if pair:
+        if pair[0] == pair[1]:
+            raise UsageError(f"--pair {pair[0]},{pair[1]}: names one side twice; name two")
         missing = [v for v in pair if v not in values]
         if missing:
             raise DataError(f"no trial with {by} {missing[0]}; there are {', '.join(values)}")

@@ -115,15 +115,15 @@ def footnotes(comparison: Comparison) -> list[str]:
         f"{sides_of(comparison)}; medians of {comparison.metric}; "
         + ("ratios from paired interleaved blocks." if comparison.paired else "unpaired files.")
     ]
-    names = {str(v) for v in (*table["a"], *table["b"])}
     if "retry" in comparison.paths:
         lines.append(NEVER_RELEASED + ".")
-    kernels = names | ({str(v) for v in table["kernel"]} if "kernel" in table.columns else set())
-    if said := unconfirmed(kernels):
+    modelled = table[table["machine"] != "kernel"]
+    kernels = [column for column in ("a", "b", "kernel") if column in table.columns]
+    if said := unconfirmed(str(name) for column in kernels for name in modelled[column]):
         lines.append(said + ".")
     if table["oversubscribed"].any():
         lines.append("° more threads than CPUs: no verdict.")
-    if "machine" in table.columns and table["machine"].map(is_virtual).any():
+    if table["machine"].map(is_virtual).any():
         lines.append("virtual: simulated; signs below 10 % mean nothing, nor do absolute rates.")
     return [*lines, *(n + "." for n in comparison.notes)]
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError
+from faultbench.rules import unconfirmed
 
 COLUMNS = tuple(
     "trial_id machine kernel path handler order access vmas files mms writers threads repeat "
@@ -24,6 +25,8 @@ COLUMNS = tuple(
 KEY = tuple("machine kernel path handler order access vmas files mms writers threads cost".split())
 # Asked of a trial too, but only in the table when the driver knows it; part of the key when there.
 KEY_EXTRAS = tuple("set map sync fallback overlap writer_op writer_rate pin".split())
+# How several workers share what they fault in: for a single one all are the same.
+SHARING = ("vmas", "files", "mms", "overlap")
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"
@@ -170,12 +173,20 @@ def is_virtual(machine: object) -> bool:
     return str(machine).startswith("virtual")
 
 
+def unconfirmed_in(df: pd.DataFrame) -> str:
+    """Return the sentence about modelled kernels that no laboratory has judged; empty if none.
+
+    Of a kernel that really ran, imported results among them, there is nothing to confirm.
+    """
+    return unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
+
+
 def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
     """Return the columns that tell cases apart: more than one value, ``-`` (no choice) aside."""
     return [
         c
         for c in keys.columns
-        if c not in ignore and len({str(v) for v in keys[c].unique()} - {"-", ""}) > 1
+        if c not in ignore and len({str(v) for v in keys[c].unique()} - {"-"}) > 1
     ]
 
 
@@ -198,7 +209,7 @@ def names_of(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
 
 def in_words(values: Mapping[str, object]) -> str:
     """Return ``ext4 · vmas shared · 1 writer``; what was no choice (``-``) goes without saying."""
-    return " · ".join(label(c, v) for c, v in values.items() if str(v) not in ("-", ""))
+    return " · ".join(label(c, v) for c, v in values.items() if str(v) != "-")
 
 
 def label(column: str, value: object) -> str:
@@ -208,4 +219,4 @@ def label(column: str, value: object) -> str:
         return f"{value} {noun}{'' if str(value) == '1' else 's'}"
     if column in ("machine", "kernel", "path", "handler", "order", "access"):
         return str(value)
-    return f"{column} {value}"
+    return f"{column} {value if str(value) else 'nothing'}"  # no knob set is a choice too

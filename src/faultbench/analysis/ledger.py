@@ -106,7 +106,7 @@ class Differences:
 
     def alone(self, case: Case, path: str) -> Case:
         """Return the case of one worker and no writer, where sharing means nothing."""
-        quiet = self.altered(case, threads="1", **QUIET)
+        quiet = self.altered(case, threads="1", overlap="False", **QUIET)
         for column in ("vmas", "files", "mms"):
             if self.one(path, quiet) is None:
                 quiet = self.altered(quiet, **{column: "-"})

@@ -58,10 +58,7 @@ def sides(ledgers: Sequence[Ledger]) -> list[str]:
 
 def notes(ledgers: Sequence[Ledger]) -> list[str]:
     """Return which kernels are the sides, how each measured part was found, and what is not."""
-    both = dict.fromkeys(
-        str(e.case.get("kernel")) for e in ledgers if BETWEEN in str(e.case.get("kernel"))
-    )
-    said = [f"Sides are {pair}: the kernels differ in nothing but the path." for pair in both]
+    said = sides(ledgers)
     measured = [entry for entry in ledgers if not entry.exact]
     sources: dict[str, list[str]] = {}
     for entry in measured:

@@ -13,15 +13,14 @@ from faultbench.analysis import steps
 from faultbench.analysis.frame import PATHS, is_virtual, kernel_order, natural
 from faultbench.model import Trial
 
-KEYS = ("machine", "kernel", "handler", "vmas", "writers", "path", "threads")
-LOCKS = {"mmap_lock": steps.MMAP_LOCK, **steps.NEXT}
-_LOCK_OF = {step: lock for lock, functions in LOCKS.items() for step in functions}
+KEYS = steps.KEYS
+_LOCK_OF = {step: lock for lock, functions in steps.LOCKS.items() for step in functions}
 LEAST = 0.01  # of the fault: less is not named
 
 
 @dataclass(frozen=True)
 class Spent:
-    """ns per fault of one case, means over its repeats, at its most workers."""
+    """ns per fault of one case, means over its repeats."""
 
     total: float
     running: float
@@ -50,21 +49,14 @@ def in_order(case: tuple[object, ...]) -> tuple[object, ...]:
     return (*map(natural, where.values()), kernel_order(kernel), by_path)
 
 
-def spent(trials: Iterable[Trial]) -> dict[tuple[object, ...], Spent]:
-    """Return it by case: the values of `KEYS`."""
-    found: dict[tuple[object, ...], list[steps.Steps]] = {}
-    for trial in trials:
-        spec = trial.spec
-        if trial.status != "ok" or not is_virtual(spec.machine):
-            continue
-        if (each := steps.of_trial(trial)) is None:
-            continue
-        case = (
-            spec.machine, spec.kernel, spec.handler_label, spec.vmas_label, spec.writers,
-            str(spec.path), spec.threads,
-        )  # fmt: skip
-        found.setdefault(case, []).append(each)
-    return {case: _of(steps.sum_up(each)) for case, each in found.items()}
+def spent(trials: Iterable[Trial]) -> dict[steps.Case, Spent]:
+    """Return it by case, simulated ones only."""
+    found = {}
+    for case, repeats in steps.by_case(trials).items():
+        each = [steps.of_trial(trial) for trial in repeats if is_virtual(trial.spec.machine)]
+        if kept := [one for one in each if one is not None]:
+            found[case] = _of(steps.sum_up(kept))
+    return found
 
 
 def _of(mean: steps.Steps) -> Spent:

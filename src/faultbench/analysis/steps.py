@@ -7,15 +7,18 @@ window; the residual is what their clocks say beyond the steps.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 
-from faultbench.analysis.frame import is_virtual, key_columns
+from faultbench.analysis.frame import KEY, KEY_EXTRAS, is_virtual, key_columns
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
 from faultbench.analysis.stats import Array
+from faultbench.errors import DataError
 from faultbench.model import Trial
+from faultbench.table import of_spec
 
 # What a step's busy time is for; the names are those of src/_core/mm/steps.h, in lower case.
 OWN = {
@@ -39,9 +42,13 @@ NEXT = {
     "PAT locks": ("find_next_iomem_res", "lookup_memtype"),
     "journal": ("journal_start", "journal_stop"),
 }
+LOCKS = {"mmap_lock": MMAP_LOCK, **NEXT}
 OTHERS = "all other lines"
 _OTHERS = re.compile(r"\d+ other lines")
 _MCS = re.compile(r"task \d+ mcs.*")
+# A case: what was asked of it. The last two are what its figures stand side by side by.
+KEYS = (*(c for c in (*KEY, *KEY_EXTRAS) if c not in ("path", "threads")), "path", "threads")
+Case = tuple[object, ...]  # the values of `KEYS`
 OUTSIDE = ("refill",)  # not on the faults' clock
 KINDS = ("busy", "stalled", "spinning", "asleep")
 Steps = dict[str, Array]  # ns per fault of each step by KINDS: shape (4,)
@@ -55,10 +62,23 @@ def of_trial(trial: Trial) -> Steps | None:
     if not isinstance(recorded, dict) or not recorded or not faults:
         return None
     rows = {}
-    for name, values in recorded.items():
-        total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
-        rows[str(name)] = np.array((total - stalled - spinning - asleep, stalled, spinning, asleep))
+    with _as_recorded(trial, "steps"):
+        for name, values in recorded.items():
+            total, stalled, spinning, asleep = (float(v) / 1000 / faults for v in values[:4])
+            busy = total - stalled - spinning - asleep
+            rows[str(name)] = np.array((busy, stalled, spinning, asleep))
     return rows
+
+
+@contextmanager
+def _as_recorded(trial: Trial, part: str) -> Iterator[None]:
+    """Raise `DataError` where a part of a record is not what a simulation writes."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError):
+        raise DataError(
+            f"trial {trial.trial_id}: its {part} are not those of a simulation"
+        ) from None
 
 
 def ledgers(
@@ -141,34 +161,45 @@ def _ledger(
     return Ledger(case, a, b, total, parts, exact=True)
 
 
+def by_case(trials: Iterable[Trial]) -> dict[Case, list[Trial]]:
+    """Return the trials that ended ok with a fault by case: repeats of one thing, nothing else."""
+    known: dict[str, Case] = {}
+    found: dict[Case, list[Trial]] = {}
+    for trial in trials:
+        if trial.status != "ok" or not trial.total("faults"):
+            continue
+        if (case := known.get(trial.spec.case_id)) is None:
+            asked = of_spec(trial.spec)
+            case = known[trial.spec.case_id] = tuple(asked[key] for key in KEYS)
+        found.setdefault(case, []).append(trial)
+    return found
+
+
+def _at_most_workers(cases: Iterable[Case]) -> set[Case]:
+    """Return of cases that differ in their workers only the one with the most."""
+    most: dict[Case, Case] = {}
+    for case in cases:  # threads are the last of `KEYS`
+        most[case[:-1]] = max(case, most.get(case[:-1], case), key=lambda one: int(str(one[-1])))
+    return set(most.values())
+
+
 def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:
     """Return waiting per fault by lock on ``path``, at the most workers of each simulated case.
 
-    Columns: machine, kernel, handler, vmas, writers, threads, lock, wait_ns; repeats averaged.
+    Columns: `KEYS`, lock, wait_ns; repeats averaged.
     """
-    locks = {"mmap_lock": MMAP_LOCK, **NEXT}
+    parts: dict[Case, list[Steps]] = {}
+    for case, repeats in by_case(t for t in trials if t.spec.path == path).items():
+        each = [of_trial(trial) for trial in repeats if is_virtual(trial.spec.machine)]
+        if kept := [one for one in each if one is not None]:
+            parts[case] = kept
     rows = []
-    for trial in trials:
-        spec = trial.spec
-        if trial.status != "ok" or spec.path != path or not is_virtual(spec.machine):
-            continue
-        steps = of_trial(trial)
-        if steps is None:
-            continue
-        case = {
-            "machine": spec.machine, "kernel": spec.kernel, "handler": spec.handler_label,
-            "vmas": spec.vmas_label, "writers": spec.writers, "threads": spec.threads,
-        }  # fmt: skip
-        for lock, functions in locks.items():
-            wait = time_of(steps, functions, KINDS[1:])
-            rows.append(case | {"lock": lock, "wait_ns": wait})
-    if not rows:
-        return pd.DataFrame()
-    keys = ["machine", "kernel", "handler", "vmas", "writers", "threads"]
-    table = pd.DataFrame(rows).groupby([*keys, "lock"], as_index=False)["wait_ns"].mean()
-    most = table.groupby(keys[:-1])["threads"].transform("max")
-    kept: pd.DataFrame = table[table["threads"] == most].reset_index(drop=True)
-    return kept
+    for case in parts.keys() & _at_most_workers(parts):
+        steps = sum_up(parts[case])
+        for lock, functions in LOCKS.items():
+            rows.append((*case, lock, time_of(steps, functions, KINDS[1:])))
+    columns = [*KEYS, "lock", "wait_ns"]
+    return pd.DataFrame(rows, columns=columns).sort_values(list(KEYS), ignore_index=True)
 
 
 def common(name: str) -> str:
@@ -183,41 +214,26 @@ def hottest(trials: Iterable[Trial], path: str | None = None) -> pd.DataFrame:
 
     Of one ``path``, or of all, ``retry`` before ``direct``.
 
-    Columns: machine, handler, vmas, threads, writers, name, wait_ns (per fault), fetches and
-    transfers per fault; hottest first within a case, repeats averaged.
+    Columns: `KEYS`, name, wait_ns and transfers (fetches among them) per fault, and rest: whether
+    these are `OTHERS`; hottest first within a case, repeats averaged.
     """
+    recorded = by_case(t for t in trials if path in (None, t.spec.path) and t.extra.get("lines"))
     rows = []
-    for trial in trials:
-        spec = trial.spec
-        faults = trial.total("faults")
-        recorded = trial.extra.get("lines")
-        if trial.status != "ok" or path not in (None, spec.path) or not recorded or not faults:
-            continue
-        for line in recorded:
-            rows.append(
-                {
-                    "machine": spec.machine, "kernel": spec.kernel, "handler": spec.handler_label,
-                    "vmas": spec.vmas_label, "threads": spec.threads, "writers": spec.writers,
-                    "path": str(spec.path), "trial_id": trial.trial_id,
-                    "name": common(str(line["name"])),
-                    "wait_ns": float(line["wait_ps"]) / 1000 / faults,
-                    "transfers": (float(line["transfers"]) + float(line["fetches"])) / faults,
-                }
-            )  # fmt: skip
-    if not rows:
-        return pd.DataFrame()
-    keys = ["machine", "kernel", "handler", "vmas", "writers", "path", "threads"]
-    figures = ["wait_ns", "transfers"]
-    # Lines of one kind add up within a trial; the mean is over the repeats of a case.
-    each = pd.DataFrame(rows).groupby([*keys, "trial_id", "name"], as_index=False)[figures].sum()
-    repeats = each.groupby(keys)["trial_id"].transform("nunique")
-    each[figures] = each[figures].div(repeats, axis=0)
-    table = each.groupby([*keys, "name"], as_index=False)[figures].sum()
-    most = table.groupby(keys[:-1])["threads"].transform("max")
-    table["rest"] = table["name"] == OTHERS
-    return table[table["threads"] == most].sort_values(
-        [*keys, "rest", "wait_ns"],
+    for case in _at_most_workers(recorded):
+        repeats = recorded[case]
+        sums: dict[str, list[float]] = {}
+        for trial in repeats:
+            faults = trial.total("faults") * len(repeats)
+            with _as_recorded(trial, "lines"):
+                for line in trial.extra["lines"]:  # lines of one kind add up
+                    figures = sums.setdefault(common(str(line["name"])), [0.0, 0.0])
+                    figures[0] += float(line["wait_ps"]) / 1000 / faults
+                    figures[1] += (float(line["transfers"]) + float(line["fetches"])) / faults
+        rows += [(*case, name, *figures, name == OTHERS) for name, figures in sums.items()]
+    table = pd.DataFrame(rows, columns=[*KEYS, "name", "wait_ns", "transfers", "rest"])
+    return table.sort_values(
+        [*KEYS, "rest", "wait_ns", "name"],
         # paths downwards: retry, mmap-lock, direct, abort
-        ascending=[*(key != "path" for key in keys), True, False],
+        ascending=[*(key != "path" for key in KEYS), True, False, True],
         ignore_index=True,
     )

@@ -117,10 +117,10 @@ def context_of(loaded: Loaded) -> "Context":
 
 def context_of_trials(df: "pd.DataFrame", cpus: int | None) -> "Context":
     """Return what figures say beside the numbers of ``df``, measured on ``cpus`` CPUs."""
+    from faultbench.analysis.frame import unconfirmed_in
     from faultbench.plots.facets import Context
-    from faultbench.rules import unconfirmed
 
-    said = unconfirmed(df["kernel"])
+    said = unconfirmed_in(df)
     notes = [f"{said}."] if said else []
     return Context(cpus=cpus, models=models_of(df), notes=notes)
 

@@ -50,12 +50,12 @@ def explain(
 ) -> None:
     """Explain one fault: steps, locks held, lines that travel, ns; the detour is marked."""
     from faultbench import costs, values
-    from faultbench.errors import OutputError, UsageError
+    from faultbench.errors import UsageError
     from faultbench.explain import record
     from faultbench.explain import svg as drawing
     from faultbench.machines import get_machine
     from faultbench.machines.virtual import VirtualMachine
-    from faultbench.output import writable
+    from faultbench.output import replacing, writable
 
     values.choice("format", format, ("text", "json"))
     if svg is not None:
@@ -81,10 +81,8 @@ def explain(
         _print(titles, recorded, notes)
     if svg is not None:
         drawn = drawing.draw(titles, recorded, _about(recorded), notes)
-        try:
-            svg.write_text(drawn, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"--svg {svg}: {error.strerror}") from None
+        with replacing(svg) as stream:
+            stream.write(drawn)
         print(f"time line: {svg}", file=sys.stderr)
 
 

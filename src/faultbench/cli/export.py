@@ -31,6 +31,8 @@ def export(
     values.choice("format", format, ("csv", "will-it-scale"))
     if output is not None:
         writable(output, file)
+        if format == "will-it-scale" and wis.title_of(output) == output:
+            raise UsageError(f"-o {output}: .title is the name of its description; take .csv")
     results = records.read(file)
     for note in results.notes:
         say(note)

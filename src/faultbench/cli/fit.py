@@ -83,11 +83,17 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
 
     from faultbench.analysis import stats, usl
     from faultbench.analysis.formats import plain
-    from faultbench.analysis.frame import cases, checked, describe, has_flag, key_columns
+    from faultbench.analysis.frame import (
+        cases,
+        checked,
+        describe,
+        has_flag,
+        key_columns,
+        unconfirmed_in,
+    )
     from faultbench.cli._results import context_of, load, say
     from faultbench.errors import DataError
     from faultbench.plots.facets import SHARES, spread
-    from faultbench.rules import unconfirmed
 
     loaded = load(file, trials=False)
     kept, notes = checked(loaded.df, metric)
@@ -109,7 +115,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
         got = cases(rows, ["threads"], metric)
         case = {k: plain(names[k].iloc[i]) for k in keys}
         one = usl.fit(got.keys["threads"].to_numpy(float), stats.medians(got.values).median)
-        if said := unconfirmed([str(case["kernel"])]):
+        if said := unconfirmed_in(rows):
             one = replace(one, warnings=[*one.warnings, said])
         fits.append((case, describe(names, i), one))
     return fits, context_of(loaded)

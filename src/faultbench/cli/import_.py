@@ -32,7 +32,7 @@ def import_(
         str, typer.Option(help="PFT lines without a header: gb,thr,cline or gb,rep,thr.")
     ] = "gb,thr,cline",
     kernel: Annotated[
-        str, typer.Option(help="Kernel the results are from, for compare --by kernel.")
+        str, typer.Option(help="Kernel the results are from, as compare A B names it.")
     ] = "-",
 ) -> None:
     """Turn will-it-scale CSV or raw output, or PFT lines, into a results file."""
@@ -58,9 +58,14 @@ def import_(
             say(note)
         merged += got.trials
     header = records.Header(__version__, source=format.value)
-    with records.Writer.create(out, header) as writer:
-        for trial in importing.numbered(merged):
-            writer.append(trial)
+    writer = records.Writer.create(out, header)
+    try:
+        with writer:
+            for trial in importing.numbered(merged):
+                writer.append(trial)
+    except BaseException:  # half of a file is none, and nothing could go on with it
+        out.unlink()
+        raise
     say(f"{len(merged)} trial(s) written to {out}")
 
 

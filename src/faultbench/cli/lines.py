@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from faultbench.model import Trial
 
 TOP, WIDTH = 5, 100
+HEAD = ("handler", "path", "kernel", "machine", "threads", "vmas", "writers")
 LEAST_NS, LEAST_MOVES = 0.5, 0.005  # less is printed as 0
 
 
@@ -23,6 +24,7 @@ def show(trials: Sequence[Trial]) -> None:
     Before them what the fault's time went into: lines are a part of it, and with spinning locks
     the smaller one.
     """
+    from faultbench.analysis.frame import in_words, telling
     from faultbench.analysis.spent import KEYS, in_order, spent
     from faultbench.analysis.steps import hottest
     from faultbench.rules import NEVER_RELEASED, unconfirmed
@@ -33,11 +35,17 @@ def show(trials: Sequence[Trial]) -> None:
     whole = spent(trials)
     print("\nhottest cache lines, at the most workers of each case (ns and journeys per fault)")
     groups = sorted(table.groupby(list(KEYS), sort=False), key=lambda one: in_order(one[0]))
+    others = telling(table[list(KEYS)], ignore=HEAD)
     for key, part in groups:
-        machine, kernel, handler, vmas, writers, path, threads = key
+        where = dict(zip(KEYS, key, strict=True))
+        handler, path, kernel, machine, threads, vmas, writers = (where[k] for k in HEAD)
         shared = f", vmas {vmas}" if vmas != "-" else ""
         beside = f", {writers} writer{'s' if writers != 1 else ''}" if writers else ""
-        print(f"\n{handler} {path} ({kernel} on {machine}), {_workers(threads)}{shared}{beside}")
+        more = in_words({k: where[k] for k in others})
+        print(
+            f"\n{handler} {path} ({kernel} on {machine}), {_workers(threads)}{shared}{beside}"
+            f"{more and ', '}{more.replace(' · ', ', ')}"
+        )
         if time := whole.get(key):
             print("\n".join(textwrap.wrap(time.in_words(), WIDTH, subsequent_indent="  ")))
         _print(part)

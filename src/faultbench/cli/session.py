@@ -131,6 +131,8 @@ def _measure(parts: list[Part], options: config.Options, topology: Topology, how
         if not trials and not how.resume:
             Path(output).unlink(missing_ok=True)  # it holds nothing
         raise
+    if how.trace is not None and not Path(how.trace).exists():
+        say(f"no time line in {how.trace}: no trial was left to run, or the first one failed")
     _show(trials, parts[0].cost, output, how, topology)
 
 

@@ -259,6 +259,8 @@ def _si(value: float) -> str:
 def _legend(
     df: pd.DataFrame, good: pd.DataFrame, ratios: Sequence[Ratios], cost: CostProfile
 ) -> list[str]:
+    from faultbench.analysis.frame import unconfirmed_in
+
     said = ["/k: per 1000 faults"]
     if any(ratios):
         floors = ", ".join(f"{METRICS[r.metric]} {r.floors}" for r in ratios if r and r.floors)
@@ -281,7 +283,7 @@ def _legend(
     if "retry" in set(good["path"]) and good["path"].nunique() > 1:
         upgrade = "what an upgrade from 6.5 to 6.6 changes is --kernel v6.5,v6.6"
         said.append(f"{rules.NEVER_RELEASED}; {upgrade}")
-    if unconfirmed := rules.unconfirmed(good["kernel"]):
+    if unconfirmed := unconfirmed_in(good):
         said.append(unconfirmed)
     if (good["machine"] != "kernel").any():
         said.append(f"cost profile {cost.describe()}")

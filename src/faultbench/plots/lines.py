@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from faultbench.analysis.frame import NEVER_RELEASED, in_words
+from faultbench.analysis.frame import NEVER_RELEASED, in_words, telling
 from faultbench.analysis.spent import KEYS, Spent, in_order, spent
 from faultbench.analysis.steps import hottest
 from faultbench.model import Trial
@@ -20,6 +20,7 @@ TOP, LOCKS, ROWS_PER_PAGE, COLUMNS = 6, 3, 4, 3
 LEAST_NS = 0.5  # a case that waits less for everything has nothing to show
 STILL = (0.05, 0.005)  # ns and moves: a line with less of both only takes room
 SEEN = 0.002  # of the longest bar of a row: a shorter one is a hair
+NAMED = ("kernel", "vmas", "threads", "writers")
 CASE = tuple(key for key in KEYS if key not in ("kernel", "path"))
 
 
@@ -109,6 +110,7 @@ def _page(
 ) -> list[Path]:
     columns = max(len(row) for _, row in rows)
     tallest = [max(len(bars) for bars in row.values()) for _, row in rows]
+    others = telling(table[list(KEYS)], ignore=("machine", "handler", "path", *NAMED))
     with sheet.styled():
         names = [_short(b.name) for _, row in rows for bars in row.values() for b in bars]
         height = sum(0.27 * n + 1.2 for n in tallest) + 1.3
@@ -119,7 +121,7 @@ def _page(
         )  # fmt: skip
         for (longest, row), tall, here in zip(rows, tallest, axes, strict=True):
             for ax, (key, bars) in zip(here, row.items(), strict=False):
-                _panel(ax, key, bars, time.get(key), longest, tall)
+                _panel(ax, (key, [*NAMED, *others]), bars, time.get(key), longest, tall)
             for ax in here[len(row) :]:
                 ax.remove()
         models = sorted({context.models.get(str(m), str(m)) for m in table["machine"].unique()})
@@ -136,8 +138,14 @@ def _page(
 
 
 def _panel(
-    ax: Any, key: tuple[object, ...], bars: list[Bar], time: Spent | None, longest: float, tall: int
+    ax: Any,
+    case: tuple[tuple[object, ...], list[str]],
+    bars: list[Bar],
+    time: Spent | None,
+    longest: float,
+    tall: int,
 ) -> None:
+    key, named = case
     where = dict(zip(KEYS, key, strict=True))
     path = str(where["path"])
     colour = style.line_of(path).colour
@@ -159,7 +167,7 @@ def _panel(
     never = ", never released" if path == "retry" else ""
     # Three short lines: a panel is as wide as half of its figure, and its names take the half.
     title = [f"SIMULATED · {where['handler']} · {path}{never}"]
-    title.append(in_words({k: where[k] for k in ("kernel", "vmas", "threads", "writers")}))
+    title.append(in_words({k: where[k] for k in named}))
     if time is not None:
         parts = ((time.running, "running"), (time.lines, "for lines"),
                  (time.spinning, "spinning"), (time.asleep, "asleep"))  # fmt: skip

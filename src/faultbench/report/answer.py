@@ -15,9 +15,10 @@ from faultbench.analysis.frame import (
     has_flag,
     is_emulated,
     is_virtual,
+    unconfirmed_in,
 )
+from faultbench.errors import DataError
 from faultbench.report.evidence import Badge, kind
-from faultbench.rules import unconfirmed
 
 ON = {"threads": "On this machine ", "kernel": "In a real kernel "}
 
@@ -153,17 +154,17 @@ def released(
             f"{NEVER_RELEASED}: it lived in the development tree only, so nobody gains the whole "
             "difference to direct by upgrading."
         )
-    if said := unconfirmed(str(k) for k in df["kernel"].unique()):
+    if said := unconfirmed_in(df):
         lines.append(f"{said}: modelled from its source alone.")
     # By name: a ladder of kernels is compared with its first, which need not be 6.5.
     kernels = {str(k) for k in df["kernel"]}
     before = next((k for k in ("v6.5", "v6.4") if k in kernels), None)
     if before is not None and "v6.6" in kernels and any(by == "kernel" for by, _, _ in comparisons):
         what = f"An upgrade from {before} to v6.6 (abort to direct)"
-        return lines + _upgrade(what, compare.by_column(df, "kernel", WALL, (before, "v6.6")))
+        return lines + _upgrade(df, what, "kernel", (before, "v6.6"))
     if {"abort", "direct"} <= paths and df["kernel"].nunique() == 1:
         what = "What an upgrade to 6.6 changes of 6.5's path (abort to direct, with 6.6's locks)"
-        return lines + _upgrade(what, compare.by_column(df, "path", WALL, ("abort", "direct")))
+        return lines + _upgrade(df, what, "path", ("abort", "direct"))
     lines.append(
         "6.4 and 6.5 sent file faults to mmap_lock before touching the VMA lock. What an upgrade "
         "from 6.5 to 6.6 brings is not in these results; measure it with faultbench sweep "
@@ -172,8 +173,12 @@ def released(
     return lines
 
 
-def _upgrade(what: str, pairs: compare.Comparison) -> list[str]:
+def _upgrade(df: pd.DataFrame, what: str, by: str, sides: tuple[str, str]) -> list[str]:
     """Return what an upgrade brings on each machine: the median case, and how many are real."""
+    try:
+        pairs = compare.by_column(df, by, WALL, sides)
+    except DataError:  # trials that failed, a sweep that was stopped: all else can still be said
+        return [f"{what} is not told by these results: no case was measured on both sides."]
     lines = []
     several = pairs.table["machine"].nunique() > 1
     for machine, table in pairs.table.groupby("machine", sort=False):

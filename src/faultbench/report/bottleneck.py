@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from faultbench.analysis import steps
-from faultbench.analysis.frame import WALL, has_flag, in_words, is_virtual
+from faultbench.analysis.frame import (
+    SHARING,
+    WALL,
+    has_flag,
+    in_words,
+    is_virtual,
+    key_columns,
+    telling,
+)
 from faultbench.model import Trial
 
 EMULATED = (
@@ -13,7 +21,10 @@ EMULATED = (
     "simulated machine or on bare metal does."
 )
 MOST = 8
+SHOWN = ("handler", "vmas", "files")
+OF_WRITERS = ("writer_op", "writer_rate")
 LEAST_NS = 5
+OFTEN = 0.5  # reads of mmap_lock per fault
 
 
 def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
@@ -23,12 +34,14 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
         return ["The direct path was not measured, so what limits it is not known."]
     found: list[str] = []
     real = direct[~direct["machine"].map(is_virtual).astype(bool)]
-    keys = ["machine", "handler", "order", "vmas", "files", "writers"]
+    # One sentence says what is true of one case: never a median over two kernels or knobs.
+    keys = key_columns(real, without=("threads",))
+    others = telling(real[keys], ignore=("machine", "path", *SHOWN, "writers", *OF_WRITERS))
     for values, rows in real.groupby(keys, sort=False):
         where = dict(zip(keys, (str(v) for v in values), strict=True))
         if where["writers"] != "0" or where["vmas"] == "-" or rows["cost"].isna().all():
             continue
-        found.append(_measured(where, rows, real))
+        found.append(_measured(where, rows, real, [*SHOWN, *others]))
         if len(found) >= MOST:
             break
     found += _simulated(trials)
@@ -40,13 +53,21 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
     return found
 
 
-def _measured(where: dict[str, str], rows: pd.DataFrame, every: pd.DataFrame) -> str:
+def _measured(
+    where: dict[str, str], rows: pd.DataFrame, every: pd.DataFrame, named: Sequence[str]
+) -> str:
     most = int(rows["threads"].astype(int).max())
     rate = rows.loc[rows["threads"].astype(int) == most, WALL].astype(float).median()
-    same = (every["handler"] == where["handler"]) & (every["order"] == where["order"])
-    one = every[same & (every["threads"].astype(int) == 1) & (every["writers"].astype(int) == 0)]
-    name = in_words({k: where[k] for k in ("handler", "vmas", "files")})
+    one = every[every["threads"].astype(int) == 1]
+    for key, value in where.items():
+        if key not in SHARING:  # how a single worker's mappings are shared says nothing
+            one = one[one[key].astype(str) == value]
+    name = in_words({k: where[k] for k in named})
     lock = by_rule(where["handler"], where["order"], where["vmas"], where["files"])
+    at_most = rows[rows["threads"].astype(int) == most]
+    reads = at_most["mmap_lock_reads"].astype(float).sum() / at_most["faults"].astype(float).sum()
+    if reads >= OFTEN:  # direct or not: a handler or an order may be sent back all the same
+        lock = f"mmap_lock, read {reads:.2f} times a fault as counted, then {lock}"
     tail = f"what its faults still share is {lock} (from the lines each fault writes, not measured)"
     if one.empty or most == 1:
         return f"{name}: {tail}."
@@ -68,8 +89,8 @@ def by_rule(handler: str, order: str, vmas: str, files: str) -> str:
         return "invalidate_lock and the xa_lock of i_pages, on one line of the one file"
     if shared_vma:
         return "the VMA lock's count: all workers fault in one VMA"
-    if handler == "driver-retry":
-        return "mmap_lock: this handler asks for it"
+    if order == "pte":
+        return "the PTE lock of each 2 MiB, where two workers meet in one"
     return "the PMD lock of each 1 GiB, where two workers meet in one"
 
 
@@ -79,14 +100,15 @@ def _simulated(trials: Sequence[Trial]) -> list[str]:
         return []
     lines = steps.hottest(trials, "direct")
     found = []
-    keys = ["machine", "kernel", "handler", "vmas", "writers", "threads"]
+    keys = list(steps.KEYS)
+    usual = ("handler", "vmas", "writers", "threads")
+    others = telling(table[keys], ignore=("machine", *usual))
     for values, rows in table.groupby(keys, sort=False):
         where = dict(zip(keys, values, strict=True))
         if where["threads"] == 1:
             continue
         top = rows.sort_values("wait_ns").iloc[-1]
-        named = keys[1:] if table["kernel"].nunique() > 1 else keys[2:]
-        name = in_words({k: where[k] for k in named})
+        name = in_words({k: where[k] for k in keys if k in usual or k in others})
         where_from = f"{name} (simulated {where['machine']})"
         if top["wait_ns"] < LEAST_NS:
             found.append(f"{where_from}: no lock is waited for {LEAST_NS} ns a fault or more.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from faultbench import config
 from faultbench.analysis import compare, steps
 from faultbench.analysis.frame import (
     CPU,
@@ -210,6 +211,8 @@ def command(plan: Mapping[str, Any], source: str) -> str:
         return ""
     words = ["faultbench", "sweep"]
     for name, value in options.items():
+        if name not in config.RAW:  # no sweep of ours wrote it; nobody shall paste it
+            return ""
         if name in FLAGS:
             words += [f"--{name}"] if str(value) == "true" else []
         elif name == "set":

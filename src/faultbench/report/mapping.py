@@ -11,6 +11,7 @@ import pandas as pd
 
 from faultbench.analysis.frame import (
     PATHS,
+    SHARING,
     WALL,
     has_flag,
     in_words,
@@ -38,7 +39,6 @@ CLEAR_NOTHING = (
 )  # fmt: skip
 DERIVE_FROM = (Order.PMD, Order.PUD, Order.PTE)
 OF = ["machine", "kernel", "path", "handler"]
-SHARING = ("vmas", "files", "mms")
 
 
 def rows(df: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -29,9 +29,9 @@ def render(facts: Facts) -> str:
     lines += _table(*tables.told(COUNTER_HEADINGS, facts.counters))
     lines += ["", "## Next bottleneck", "", *(f"- {_text(s)}" for s in facts.next_lock)]
     lines += ["", "## What this does not tell", "", *(f"- {_text(s)}" for s in facts.tells_not)]
-    if facts.disturbances:
-        lines += ["", "## Disturbances", ""]
-        lines += [f"- {_text(what)}: {_text(how)}" for what, how in facts.disturbances]
+    flagged = [f"{what}: {how}" for what, how in facts.disturbances]
+    if flagged or facts.notes:
+        lines += ["", "## Disturbances", "", *(f"- {_text(s)}" for s in (*flagged, *facts.notes))]
     if facts.command:
         lines += ["", "## Reproduce", "", "```", facts.command.replace("`", "'"), "```"]
     return "\n".join(lines) + "\n"
