@@ -105,6 +105,13 @@ def test_what_was_imported_is_exported_as_it_was():
     assert again == series
 
 
+def test_the_share_of_each_task_is_not_known():
+    """Only their sum is printed: the least of two tasks was told to be twice their mean."""
+    one, two = (r for r in rows(wis(WIS)) if r["handler"] == "will-it-scale_processes")
+    assert one["worker_faults_min"] == one["worker_faults_max"] == 477990
+    assert (two["worker_faults_min"], two["worker_faults_max"]) == (None, None)
+
+
 def test_a_failed_point_is_exported_as_failed():
     (series,) = series_of(wis(WIS, test="page_fault1").trials)
     assert series.csv().splitlines()[-1] == "2,941000,0.10,-1,0.00,955980"
