@@ -314,6 +314,24 @@ def test_reproduce_command():
     assert "import" in facts.command({}, "pft")
 
 
+def test_the_command_in_markdown_is_the_command():
+    """A backtick became a quote, which ended the quoting of what stands behind it."""
+    trials = list(sweep_trials(threads=(1,), writers=(0,)))
+    said = gathered(trials, plan={"options": {"cost": "a`;reboot ```b"}})
+    assert "'a`;reboot ```b'" in said.command
+    fence, command, end = markdown.render(said).splitlines()[-3:]
+    assert command == said.command
+    assert fence == end == "````"
+
+
+def test_markdown_tells_what_was_left_out():
+    trials = list(sweep_trials(paths=("direct",), threads=(1,), writers=(0,)))
+    trials[0].worker["faults"][0] = 0
+    said = gathered(trials)
+    assert len(said.notes) == 1
+    assert said.notes[0] in markdown.render(said)
+
+
 def test_ledger_parts_and_residual_add_up(default):
     assert default.ledgers
     for entry in default.ledgers:
