@@ -1,6 +1,9 @@
 """No command's output option destroys what it reads, or results of any sweep."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -107,3 +110,17 @@ def test_version_and_help_say_everything_in_whole_words():
     for knob, choices in KNOBS.items():
         assert knob in sweep
         assert all(choice in sweep for choice in choices)
+
+
+LATIN = (("compare", "--by", "path"), ("fit",), ("report", "--format", "markdown"))
+
+
+@pytest.mark.parametrize("args", LATIN, ids=lambda args: args[0])
+def test_a_terminal_that_lacks_characters_gets_the_others(results, args):  # noqa: F811
+    """ASCII has neither a dash nor a multiplication sign: it was a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "faultbench", args[0], str(results), *args[1:]],
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.isascii()
