@@ -210,3 +210,10 @@ def test_unlike_hosts_are_named():
 def test_plain_values():
     values = [np.int64(3), np.float64("nan"), np.bool_(True), float("inf"), "x"]
     assert [formats.plain(v) for v in values] == [3, None, True, None, "x"]
+
+
+def test_a_files_name_is_no_tag_and_no_second_line():
+    names = ("one.jsonl", "<img src=x>\ntwo.jsonl")
+    got = c.files(sweep(), sweep(seed=2), names=names)
+    assert "- A = one.jsonl, B = &lt;img src=x> two.jsonl; medians" in formats.to_markdown(got)
+    assert formats.to_mmtests([got]).startswith("# A = one.jsonl, B = <img src=x> two.jsonl; ")
