@@ -146,6 +146,14 @@ def test_a_rule_that_no_trial_can_answer_judges_nothing(rule):
     assert len(found.mute) == len(few.table)
 
 
+@pytest.mark.parametrize("case", ["sync=false", "sync=False", "fallback=0", "fallback=0.0"])
+def test_a_rule_names_a_case_as_json_or_a_table_shows_it(case):
+    got = c.by_column(sweep().assign(sync=False, fallback=0.0), "path")
+    assert len(gate.judge(gate.parse(f"ratio > 0 for {case}"), got).bad) == len(got.table)
+    with pytest.raises(DataError, match="no case matches"):
+        gate.judge(gate.parse("ratio > 0 for sync=true"), got)
+
+
 def test_a_rule_about_untestable_cases_judges_them():
     few = c.by_column(sweep(repeats=3), "path")
     assert gate.judge(gate.parse("verdict = not testable"), few).judged == len(few.table)
