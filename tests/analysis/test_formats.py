@@ -220,6 +220,12 @@ def test_plain_values():
     assert [formats.plain(v) for v in values] == [3, None, True, None, "x"]
 
 
+@pytest.mark.parametrize(("repeats", "said"), [(1, False), (2, True), (4, True), (5, False)])
+def test_intervals_of_few_repeats_do_not_pass_for_95_percent(repeats, said):
+    notes = formats.footnotes(c.by_column(sweep(repeats=repeats), "path"))
+    assert any("not 95 %" in note for note in notes) is said
+
+
 def test_a_files_name_is_no_tag_and_no_second_line():
     names = ("one.jsonl", "<img src=x>\ntwo.jsonl")
     got = c.files(sweep(), sweep(seed=2), names=names)

@@ -126,6 +126,12 @@ def footnotes(comparison: Comparison) -> list[str]:
     kernels = names | ({str(v) for v in table["kernel"]} if "kernel" in table.columns else set())
     if said := unconfirmed(kernels):
         lines.append(said + ".")
+    few = table[["n_a", "n_b"]].min(axis=1)
+    if ((few >= 2) & (few < stats.RANGE_COVERS)).any():
+        lines.append(
+            "intervals of two, three or four repeats are ranges and cover less, not 95 % (those of "
+            "pairs 50, 75 or 88 %)."
+        )
     if table["oversubscribed"].any():
         lines.append("° more threads than CPUs: no verdict.")
     if "machine" in table.columns and table["machine"].map(is_virtual).any():
