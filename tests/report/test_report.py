@@ -247,6 +247,13 @@ def test_next_bottleneck_has_a_name(default):
     assert "not known" in none.next_lock[0]
 
 
+def test_efficiency_is_not_told_of_a_worker_that_did_nothing():
+    trials = list(sweep_trials(handlers=("ext4",), writers=(0,)))
+    for one in (t for t in trials if t.spec.threads == 1 and t.spec.path == "direct"):
+        one.worker["faults"][0] = 0
+    assert not any("nan" in s or " of 2 times" in s for s in gathered(trials).next_lock)
+
+
 def test_simulated_bottleneck_comes_from_the_steps():
     from tests.analysis.test_ledger import DIRECT, RETRY, simulated
 

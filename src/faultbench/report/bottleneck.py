@@ -48,9 +48,10 @@ def _measured(where: dict[str, str], rows: pd.DataFrame, every: pd.DataFrame) ->
     name = in_words({k: where[k] for k in ("handler", "vmas", "files")})
     lock = by_rule(where["handler"], where["order"], where["vmas"], where["files"])
     tail = f"what its faults still share is {lock} (from the lines each fault writes, not measured)"
-    if one.empty or most == 1:
+    single = one[WALL].astype(float).median()
+    if most == 1 or not single > 0:  # not measured, or it completed no fault
         return f"{name}: {tail}."
-    efficiency = rate / (most * one[WALL].astype(float).median())
+    efficiency = rate / (most * single)
     return f"{name}: {most} workers reach {efficiency:.0%} of {most} times one worker; {tail}."
 
 
