@@ -167,8 +167,9 @@ def test_unlike_hosts_are_refused_unless_forced(results, tmp_path):
     assert "unlike hosts" in run("compare", results, other, "--force").stderr
 
 
-def test_a_missing_host_compares_with_a_warning(results, tmp_path):
-    other = sweep_file(tmp_path / "o.jsonl", host={})
+@pytest.mark.parametrize("host", [{}, {"load1": 0.3, "cpu_model": None}])
+def test_a_missing_host_compares_with_a_warning(results, tmp_path, host):
+    other = sweep_file(tmp_path / "o.jsonl", host=host)
     assert "names no host" in run("compare", results, other).stderr
 
 
