@@ -105,6 +105,13 @@ def test_what_was_imported_is_exported_as_it_was():
     assert again == series
 
 
+def test_the_share_of_each_task_is_not_known():
+    """Only their sum is printed: the least of two tasks was told to be twice their mean."""
+    one, two = (r for r in rows(wis(WIS)) if r["handler"] == "will-it-scale_processes")
+    assert one["worker_faults_min"] == one["worker_faults_max"] == 477990
+    assert (two["worker_faults_min"], two["worker_faults_max"]) == (None, None)
+
+
 def test_a_failed_point_is_exported_as_failed():
     (series,) = series_of(wis(WIS, test="page_fault1").trials)
     assert series.csv().splitlines()[-1] == "2,941000,0.10,-1,0.00,955980"
@@ -151,6 +158,30 @@ def test_pft_wrong_order_is_noticed():
         pft(" Gb CLine Thr User System Wall flt/cpu/s fault/wsec\n" + LINE)
     with pytest.raises(UsageError, match="gb,rep,thr"):
         pft(LINE, "thr,gb,cline")
+
+
+ONE = " 32   3    1    1.416s    138.165s   139.050s  45073.831  45097.498\n"  # 16 KiB pages
+
+
+def test_pft_order_is_told_by_the_size_of_a_page():
+    """Three repetitions of one thread were read as three threads: their CPU time allows it."""
+    (row,) = rows(pft(ONE, "gb,rep,thr"))
+    assert row["threads"] == 1
+    with pytest.raises(DataError, match=r"x: line 1: .* say --columns gb,rep,thr$"):
+        pft(ONE)
+    idle = "   8    3   1     0.20s    3.20s     6.00s  616809.412 349525.333\n"  # 4 KiB pages
+    for text, order in ((idle, "gb,thr,cline"), (PFT + idle, "gb,rep,thr")):
+        assert rows(pft(text, order))[0]["threads"] == 3
+    with pytest.raises(DataError, match=r"say --columns gb,thr,cline$"):
+        pft(idle, "gb,rep,thr")
+
+
+def test_pft_lines_that_no_order_explains_are_read_as_they_are():
+    """Eight threads with a GiB each, or pages of many sizes: it is not for us to judge."""
+    each = "   1    8   1     0.20s   15.20s     2.00s  136178.702 1048576.000\n"
+    mixed = "   1    2   1     0.20s    3.20s     2.00s   88235.294 150000.000\n"
+    for text, threads in ((each, 8), (mixed, 2)):
+        assert rows(pft(text))[0]["threads"] == threads
 
 
 def test_repeats_are_counted_over_files():

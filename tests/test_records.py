@@ -128,11 +128,20 @@ def bad_line(body: bytes) -> bytes:
         (b'{"kind":"trial","x":' + b"[" * 100 + b"]" * 100, "nested deeper"),
         (b'{"kind":"trial","x":' + b"9" * 5000, "digits"),
         (b'{"kind":"trial","x":"\xff"', "utf-8"),
+        (b'{"kind":"trial","x":["a\\uDC80"]', "half a character"),
+        (b'{"kind":"trial","x":{"\\ud83d":1}', "half a character"),
     ],
 )
 def test_strict_json(body, what):
     with pytest.raises(ValueError, match=what):
         decode(bad_line(body))
+
+
+def test_characters_beyond_the_basic_plane_are_whole():
+    assert decode(encode("trial", {"x": "\U0001f600"}).strip()) == {
+        "kind": "trial",
+        "x": "\U0001f600",
+    }
 
 
 def test_a_bad_middle_line_is_named(written):

@@ -6,6 +6,7 @@ its name. A test of will-it-scale is called what its two binaries are, ``page_fa
 ``page_fault1_threads``: with one task nothing else tells them apart. Formats: field-notes 4.1, 4.2.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ PFT_ORDERS = {
     "gb,rep,thr": ("gb", "rep", "thr"),
 }
 SECOND = 1_000_000_000
+LEAST_PAGE = 4000
+PAGE_SLACK = 0.03  # in log2: times are printed in hundredths of a second
 MAX_TASKS = 1 << 20
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -188,11 +191,12 @@ def pft(name: str, text: str, *, test: str, order: str, kernel: str) -> Imported
     if order not in PFT_ORDERS:
         raise UsageError(f"--columns {order}: one of {' or '.join(PFT_ORDERS)}")
     columns: tuple[str, ...] = PFT_ORDERS[order]
+    headed = False
     out = Imported()
     for number, line in _lines(text):
         cells = line.split()
         if cells[0].lower() == "gb":
-            columns = _pft_header(name, number, cells)
+            columns, headed = _pft_header(name, number, cells), True
             continue
         if len(cells) != 8:
             continue  # a shell prompt, a comment: posts hold more than PFT's own lines
@@ -202,6 +206,8 @@ def pft(name: str, text: str, *, test: str, order: str, kernel: str) -> Imported
             continue
         where = f"{name}: line {number}"
         point = dict(zip(columns, values[:3], strict=True))
+        if not headed:
+            _pft_order(where, columns, values)
         out.trials.append(_pft_trial(where, point["thr"], values[3:], test or "pft", kernel))
     if not out.trials:
         raise DataError(f"{name}: holds no PFT line (8 numbers: Gb Thr CLine User System Wall …)")
@@ -217,6 +223,31 @@ def _pft_header(name: str, number: int, cells: list[str]) -> tuple[str, ...]:
                 break
             return columns
     raise DataError(f"{name}: line {number}: not a column order of PFT: {' '.join(cells)[:80]}")
+
+
+def _pft_order(where: str, columns: tuple[str, ...], values: list[float]) -> None:
+    """Refuse the order in which a fault is of no page's size where it is one in the other.
+
+    Each repetition faults all the memory in once: Gb x Rep over the faults is the page's size. Two
+    repetitions are read as two threads otherwise, and nothing else tells.
+    """
+    gb, user, system, wall, _, per_second = (values[0], *values[3:])
+    if not gb > 0 or not wall >= 1 or not per_second > 0:
+        return
+
+    def fits(order: tuple[str, ...]) -> bool:
+        point = dict(zip(order, values, strict=False))
+        size = gb * point.get("rep", 1.0) * 2**30 / (per_second * wall)
+        likely = size >= LEAST_PAGE and abs(math.log2(size) % 1 - 0.5) > 0.5 - PAGE_SLACK
+        return likely and user + system <= 1.2 * point["thr"] * wall
+
+    if not fits(columns):
+        for name, order in PFT_ORDERS.items():
+            if order != columns and fits(order):
+                raise DataError(
+                    f"{where}: {gb:g} GiB are no whole pages for so many faults, but are in the "
+                    f"other order of columns; say --columns {name}"
+                )
 
 
 def _pft_trial(where: str, tasks: float, values: list[float], test: str, kernel: str) -> Trial:

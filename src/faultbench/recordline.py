@@ -14,6 +14,8 @@ from typing import Any
 MAX_DEPTH = 32
 _NESTING = frozenset((dict, list))
 _TAIL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _TAIL_LENGTH = len(b',"crc32":"00000000"}')
 
 
@@ -37,6 +39,8 @@ def decode(line: bytes) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ValueError("not an object")
     _check_depth(raw)
+    if _SURROGATE.search(body) and _SURROGATES.search(json.dumps(raw, ensure_ascii=False)):
+        raise ValueError("half a character (a lone surrogate) that no page could hold")
     return raw
 
 

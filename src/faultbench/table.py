@@ -137,8 +137,9 @@ def _counters(trial: Trial, values: dict[str, Any]) -> None:
     values["cpu_ns"] = sum(worker["cpu_ns"]) if "cpu_ns" in worker else None
     if faults := worker.get("faults"):
         values["faults"] = sum(faults)
-        values["worker_faults_min"] = min(faults)
-        values["worker_faults_max"] = max(faults)
+        if len(faults) == trial.spec.threads:  # imported trials have the sum of the workers only
+            values["worker_faults_min"] = min(faults)
+            values["worker_faults_max"] = max(faults)
     writes = [*worker.get("mmap_lock_writes", []), *trial.writer.get("mmap_lock_writes", [])]
     uncounted = "mmap_lock_writes" in trial.extra.get("uncounted", ())
     if writes or not (trial.spec.writers or uncounted):

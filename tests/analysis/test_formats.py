@@ -155,6 +155,14 @@ def test_a_rule_that_no_trial_can_answer_judges_nothing(rule):
     assert len(found.mute) == len(few.table)
 
 
+@pytest.mark.parametrize("case", ["sync=false", "sync=False", "fallback=0", "fallback=0.0"])
+def test_a_rule_names_a_case_as_json_or_a_table_shows_it(case):
+    got = c.by_column(sweep().assign(sync=False, fallback=0.0), "path")
+    assert len(gate.judge(gate.parse(f"ratio > 0 for {case}"), got).bad) == len(got.table)
+    with pytest.raises(DataError, match="no case matches"):
+        gate.judge(gate.parse("ratio > 0 for sync=true"), got)
+
+
 def test_a_rule_about_untestable_cases_judges_them():
     few = c.by_column(sweep(repeats=3), "path")
     assert gate.judge(gate.parse("verdict = not testable"), few).judged == len(few.table)
@@ -219,3 +227,16 @@ def test_unlike_hosts_are_named():
 def test_plain_values():
     values = [np.int64(3), np.float64("nan"), np.bool_(True), float("inf"), "x"]
     assert [formats.plain(v) for v in values] == [3, None, True, None, "x"]
+
+
+@pytest.mark.parametrize(("repeats", "said"), [(1, False), (2, True), (4, True), (5, False)])
+def test_intervals_of_few_repeats_do_not_pass_for_95_percent(repeats, said):
+    notes = formats.footnotes(c.by_column(sweep(repeats=repeats), "path"))
+    assert any("not 95 %" in note for note in notes) is said
+
+
+def test_a_files_name_is_no_tag_and_no_second_line():
+    names = ("one.jsonl", "<img src=x>\ntwo.jsonl")
+    got = c.files(sweep(), sweep(seed=2), names=names)
+    assert "- A = one.jsonl, B = &lt;img src=x> two.jsonl; medians" in formats.to_markdown(got)
+    assert formats.to_mmtests([got]).startswith("# A = one.jsonl, B = <img src=x> two.jsonl; ")

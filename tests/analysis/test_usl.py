@@ -140,3 +140,19 @@ def test_three_points_show_no_peak():
     assert f.beta == pytest.approx(0.002, rel=1e-3)
     assert f.peak_n is None
     assert not f.identifiable
+
+
+def test_repeats_scatter_and_do_not_turn():
+    """Six repeats a number of workers, 3 % apart: no turns of the curve, nothing to call bad."""
+    n = np.repeat([1.0, 2, 4, 8, 16, 32, 64], 6)
+    noise = np.exp(0.03 * np.random.default_rng(1).standard_normal(n.size))
+    f = usl.fit(n, usl.curve(n, 0.05, 0.0005, 100.0) * noise)
+    assert f.identifiable
+    assert f.warnings == []
+
+
+def test_a_curve_that_falls_from_the_first_worker_says_why_it_has_no_peak():
+    n = np.array([1.0, 2, 4, 8, 16, 32, 64])
+    f = usl.fit(n, 100.0 / n)
+    assert f.peak_n is None
+    assert "the curve falls from one worker on" in f.warnings

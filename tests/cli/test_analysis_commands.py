@@ -167,8 +167,9 @@ def test_unlike_hosts_are_refused_unless_forced(results, tmp_path):
     assert "unlike hosts" in run("compare", results, other, "--force").stderr
 
 
-def test_a_missing_host_compares_with_a_warning(results, tmp_path):
-    other = sweep_file(tmp_path / "o.jsonl", host={})
+@pytest.mark.parametrize("host", [{}, {"load1": 0.3, "cpu_model": None}])
+def test_a_missing_host_compares_with_a_warning(results, tmp_path, host):
+    other = sweep_file(tmp_path / "o.jsonl", host=host)
     assert "names no host" in run("compare", results, other).stderr
 
 
@@ -208,6 +209,23 @@ def test_fit_of_a_results_file_has_a_curve_a_case(tmp_path):
     assert len(got["curves"]) == 8  # handlers x vmas x paths, the single worker in both sharings
     assert {len(c["n"]) for c in got["curves"]} == {6}
     assert {c["case"]["vmas"] for c in got["curves"]} == {"private", "shared"}
+
+
+def test_a_curve_with_a_starved_point_is_told_and_the_others_are_fitted(tmp_path):
+    """One case without a fault took the fits of all others with it, and was not named."""
+    trials = list(sweep_trials(threads=(1, 2, 4, 8, 16, 32), cpus=99, writers=(0,), repeats=2))
+    for one in trials:
+        spec = one.spec
+        if (spec.path, spec.handler, spec.threads, spec.vmas) == ("retry", "ext4", 8, 1):
+            one.worker["faults"] = [0] * 8
+    path = write(tmp_path / "w.jsonl", trials)
+    done = run("fit", path, "--format", "json", "-o", tmp_path / "f", code=65)
+    assert "retry · ext4 · vmas shared" in done.stderr.splitlines()[-1]
+    curves = json.loads(done.stdout)["curves"]
+    assert [c["warnings"] for c in curves if c["alpha"] is None] == [
+        ["not fitted: a number of workers has a median of 0: no fault completed there"]
+    ]
+    assert sum(c["alpha"] is not None for c in curves) == 7
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -128,3 +130,17 @@ def test_half_an_import_is_none(tmp_path, monkeypatch):
     assert "no space left" in done.stderr
     assert "--resume" not in done.stderr
     assert not out.exists()
+
+
+LATIN = (("compare", "--by", "path"), ("fit",), ("report", "--format", "markdown"))
+
+
+@pytest.mark.parametrize("args", LATIN, ids=lambda args: args[0])
+def test_a_terminal_that_lacks_characters_gets_the_others(results, args):  # noqa: F811
+    """ASCII has neither a dash nor a multiplication sign: it was a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "faultbench", args[0], str(results), *args[1:]],
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.isascii()

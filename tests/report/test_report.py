@@ -316,6 +316,13 @@ def test_both_formats_say_what_was_left_out():
     assert note.replace("_", "\\_") in markdown.render(said)
 
 
+def test_efficiency_is_not_told_of_a_worker_that_did_nothing():
+    trials = list(sweep_trials(handlers=("ext4",), writers=(0,)))
+    for one in (t for t in trials if t.spec.threads == 1 and t.spec.path == "direct"):
+        one.worker["faults"][0] = 0
+    assert not any("nan" in s or " of 2 times" in s for s in gathered(trials).next_lock)
+
+
 def test_simulated_bottleneck_comes_from_the_steps():
     from tests.analysis.test_ledger import DIRECT, RETRY, simulated
 
@@ -381,6 +388,24 @@ def test_reproduce_command():
     )
     assert facts.command({}, "sweep") == ""
     assert "import" in facts.command({}, "pft")
+
+
+def test_the_command_in_markdown_is_the_command():
+    """A backtick became a quote, which ended the quoting of what stands behind it."""
+    trials = list(sweep_trials(threads=(1,), writers=(0,)))
+    said = gathered(trials, plan={"options": {"cost": "a`;reboot ```b"}})
+    assert "'a`;reboot ```b'" in said.command
+    fence, command, end = markdown.render(said).splitlines()[-3:]
+    assert command == said.command
+    assert fence == end == "````"
+
+
+def test_markdown_tells_what_was_left_out():
+    trials = list(sweep_trials(paths=("direct",), threads=(1,), writers=(0,)))
+    trials[0].worker["faults"][0] = 0
+    said = gathered(trials)
+    assert len(said.notes) == 1
+    assert said.notes[0] in markdown.render(said)
 
 
 def test_ledger_parts_and_residual_add_up(default):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from faultbench.analysis import formats
+from faultbench.analysis.parts import Ledger, Part
 from faultbench.report import page, tables
 from tests.analysis.files import sweep_trials
 from tests.analysis.test_ledger import DIRECT, RETRY, simulated
@@ -74,3 +75,14 @@ def test_a_cases_name_parts_between_its_words():
         "2\N{NO-BREAK SPACE}workers",
     ]  # fmt: skip
     assert page._parted("waiting behind readers") == "waiting behind readers"
+
+
+def test_what_all_shown_ledgers_share_is_named_where_others_lack_it():
+    """Eight cases with a writer stood there as if they had none."""
+    cases = [{"machine": "threads", "handler": "ext4", "writers": w, "threads": n}
+             for w in (0, 1) for n in range(1, 9)]  # fmt: skip
+    made = [Ledger(c, "retry", "direct", Part("", 100.0 * c["writers"] + c["threads"]), [], True)
+            for c in cases]  # fmt: skip
+    (one,) = tables.ledgers(made)
+    assert len(one.headings) == 1 + tables.MOST_LEDGERS
+    assert all("1 writer" in heading for heading in one.headings[1:])

@@ -100,12 +100,17 @@ def to_markdown(comparison: Comparison, cpu: Comparison | None = None) -> str:
         real = cells[-1] in (stats.FASTER, stats.SLOWER)
         shown = (*cells[:-1], f"**{cells[-1]}**" if real else cells[-1])
         lines.append("| " + " | ".join(markdown_cell(c) for c in shown) + " |")
-    return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
+    return "\n".join([*lines, "", *(f"- {_line(note)}" for note in footnotes(comparison))])
 
 
 def markdown_cell(text: str) -> str:
     """Return text that neither ends its cell nor becomes a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    """Return text on one line without tags, for Markdown."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -121,6 +126,12 @@ def footnotes(comparison: Comparison) -> list[str]:
     kernels = [column for column in ("a", "b", "kernel") if column in table.columns]
     if said := unconfirmed(str(name) for column in kernels for name in modelled[column]):
         lines.append(said + ".")
+    few = table[["n_a", "n_b"]].min(axis=1)
+    if ((few >= 2) & (few < stats.RANGE_COVERS)).any():
+        lines.append(
+            "intervals of two, three or four repeats are ranges and cover less, not 95 % (those of "
+            "pairs 50, 75 or 88 %)."
+        )
     if table["oversubscribed"].any():
         lines.append("° more threads than CPUs: no verdict.")
     if table["machine"].map(is_virtual).any():
@@ -132,7 +143,8 @@ def sides_of(comparison: Comparison) -> str:
     """Return what A and B are: paths, kernels, or files by the names they were given by."""
     pairs = [comparison.files] if comparison.files else None
     pairs = pairs or list(comparison.table[["a", "b"]].drop_duplicates().itertuples(index=False))
-    return "; ".join(f"A = {a}, B = {b}" for a, b in pairs)
+    told = "; ".join(f"A = {a}, B = {b}" for a, b in pairs)
+    return " ".join(told.split())  # a file's name may hold a newline
 
 
 def rate(value: float) -> str:

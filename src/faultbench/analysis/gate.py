@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from faultbench.analysis import stats
@@ -147,8 +148,18 @@ def judge(rule: Rule, comparison: Comparison) -> Judgement:
 
 def _selected(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
     for key, wanted in rule.case.items():
-        table = table[table[key].astype(str) == wanted]
+        table = table[np.array([_is(value, wanted) for value in table[key]], dtype=bool)]
     return table
+
+
+def _is(value: object, wanted: str) -> bool:
+    """Return whether a case's value is the one written, as tables or as JSON show it."""
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower() == wanted.lower()
+    try:
+        return str(value) == wanted or float(str(value)) == float(wanted)
+    except ValueError:
+        return False
 
 
 def _asks(rule: Rule) -> bool:

@@ -25,6 +25,7 @@ Array = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 MIN_REPEATS = 6
+RANGE_COVERS = 5  # of fewer samples not even their range covers 93 % (1 - 2 ** (1 - n))
 RESAMPLES = 2999
 BATCH = 250_000  # samples resampled at once: what stays in a cache
 SEED = 20230818  # the day of the patch; fixed, so that the same records give the same intervals

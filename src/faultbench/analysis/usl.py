@@ -134,7 +134,7 @@ def fit(n: Sequence[float] | Array, throughput: Sequence[float] | Array) -> Usl:
                 identifiable = False
                 said.append(f"not identifiable: the data do not determine {name}")
     peak = _peak(values, free, limits, said)
-    _judge(y, spread, said)
+    _judge(x, y, spread, said)
     alpha, beta, gamma = values
     return Usl(
         n=x, throughput=y, alpha=alpha, beta=beta, gamma=gamma,
@@ -248,17 +248,23 @@ def _peak(
     if limits["beta"][0] <= 0:
         said.append("the interval of beta includes 0: a peak is not shown")
         return None
-    return float(np.sqrt((1 - alpha) / beta)) if alpha < 1 else None
+    peak = float(np.sqrt(max(0.0, 1 - alpha) / beta))
+    if peak <= 1:
+        said.append("the curve falls from one worker on")
+    return peak if alpha < 1 else None
 
 
-def _judge(y: Array, spread: float | None, said: list[str]) -> None:
-    """Say so when the law does not describe the points."""
+def _judge(x: Array, y: Array, spread: float | None, said: list[str]) -> None:
+    """Say so when the law does not describe the points.
+
+    A curve turns from one number of workers to the next; repeats of one scatter about its median.
+    """
     if spread is not None and spread > BAD_RESIDUAL * y.max():
         said.append(
             f"bad residuals: their sd is {spread:.3g}, {100 * spread / y.max():.0f} % of the "
             "highest throughput; the law does not describe these points"
         )
-    steps = np.diff(y)
+    steps = np.diff([float(np.median(y[x == n])) for n in np.unique(x)])
     signs = np.sign(steps[np.abs(steps) > TURN * y.max()])
     turns = int((np.diff(signs) != 0).sum())
     if turns > 1:

@@ -178,12 +178,13 @@ def _compare(
 
 
 def _same_host(a: "Loaded", b: "Loaded", files: list[Path], *, force: bool) -> None:
-    from faultbench.analysis.hosts import unlike
+    from faultbench.analysis.hosts import FACTS, unlike
     from faultbench.cli._results import say
     from faultbench.errors import DataError
 
     for side, path in ((a, files[0]), (b, files[1])):
-        if not side.host and not _simulated(side):
+        told = any(side.host.get(fact) is not None for fact in FACTS)
+        if not told and not _simulated(side):
             say(f"{path} names no host: nothing vouches that both ran on the same machine")
     if _simulated(a) and _simulated(b):
         return  # a simulation gives the same on every host

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faultbench.analysis.usl import Usl
 
 MAX_POINTS = 100_000
+STARVED = "not fitted: a number of workers has a median of 0"
 
 
 class Format(StrEnum):
@@ -70,6 +71,11 @@ def fit(
         written = drawing.draw([(name, one) for _, name, one in fits], plot, context, unit)
         for path in written:
             say(f"wrote {path}")
+    starved = [name for _, name, one in fits if one.warnings and STARVED in one.warnings[0]]
+    if starved:
+        sys.stdout.flush()
+        more = f" and {len(starved) - 1} more" if len(starved) > 1 else ""
+        raise DataError(f"{file}: {starved[0]}{more} {STARVED}")
     if all(len(set(one.n)) < 2 for _, _, one in fits):
         sys.stdout.flush()
         raise DataError(
@@ -114,7 +120,11 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     for i, (_, rows) in enumerate(groups):
         got = cases(rows, ["threads"], metric)
         case = {k: plain(names[k].iloc[i]) for k in keys}
-        one = usl.fit(got.keys["threads"].to_numpy(float), stats.medians(got.values).median)
+        n, rates = got.keys["threads"].to_numpy(float), stats.medians(got.values).median
+        if not (rates > 0).all():  # of this curve nothing can be said; the others are whole
+            one = usl.Usl(n, rates, warnings=[f"{STARVED}: no fault completed there"])
+        else:
+            one = usl.fit(n, rates)
         if said := unconfirmed_in(rows):
             one = replace(one, warnings=[*one.warnings, said])
         fits.append((case, describe(names, i), one))

@@ -69,9 +69,10 @@ def _measured(
     if reads >= OFTEN:  # direct or not: a handler or an order may be sent back all the same
         lock = f"mmap_lock, read {reads:.2f} times a fault as counted, then {lock}"
     tail = f"what its faults still share is {lock} (from the lines each fault writes, not measured)"
-    if one.empty or most == 1:
+    single = one[WALL].astype(float).median()
+    if most == 1 or not single > 0:  # not measured, or it completed no fault
         return f"{name}: {tail}."
-    efficiency = rate / (most * one[WALL].astype(float).median())
+    efficiency = rate / (most * single)
     return f"{name}: {most} workers reach {efficiency:.0%} of {most} times one worker; {tail}."
 
 

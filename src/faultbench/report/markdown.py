@@ -1,5 +1,6 @@
 """The report as Markdown: for a cover letter, an issue, a mail."""
 
+import re
 from collections.abc import Sequence
 
 from faultbench.analysis import formats
@@ -29,11 +30,14 @@ def render(facts: Facts) -> str:
     lines += _table(*tables.told(COUNTER_HEADINGS, facts.counters))
     lines += ["", "## Next bottleneck", "", *(f"- {_text(s)}" for s in facts.next_lock)]
     lines += ["", "## What this does not tell", "", *(f"- {_text(s)}" for s in facts.tells_not)]
-    flagged = [f"{what}: {how}" for what, how in facts.disturbances]
-    if flagged or facts.notes:
-        lines += ["", "## Disturbances", "", *(f"- {_text(s)}" for s in (*flagged, *facts.notes))]
+    if facts.disturbances or facts.notes:
+        lines += ["", "## Disturbances", ""]
+        lines += [f"- {_text(what)}: {_text(how)}" for what, how in facts.disturbances]
+        lines += [f"- {_text(note)}" for note in facts.notes]
     if facts.command:
-        lines += ["", "## Reproduce", "", "```", facts.command.replace("`", "'"), "```"]
+        # As it is, or it is another command: backticks in it want a longer fence.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", facts.command)), default=0))
+        lines += ["", "## Reproduce", "", fence, facts.command, fence]
     return "\n".join(lines) + "\n"
 
 
