@@ -228,12 +228,22 @@ void fbv_unwatch(struct fbv_cpu *c)
 		sim.cpu[c->watch_next - 1].watch_prev = c->watch_prev;
 }
 
+/* A spin loop's pauses and looks are spinning as much as what it waits for. */
+static void spun(struct fbv_cpu *c, uint64_t from)
+{
+	fbv.busy = fbv.now;
+	if (fbv.counting) {
+		c->spin += fbv.now - from;
+		c->step_spin[fbv.step] += fbv.now - from;
+	}
+}
+
 void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 {
 	struct fbv_cpu *c = sim.self;
 	uint32_t n = (uint32_t)fbv_line_of(p);
 	struct fbv_line *l;
-	uint64_t from;
+	uint64_t from = fbv.now;
 
 	if (!c)
 		return;
@@ -241,8 +251,10 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 	if (!fbv_ahead())
 		fbv_order();
 	/* Without a copy the caller's next look fetches one. A store of its own under way ends in a moment. */
-	if (!held(n, false) || c->stores || read_word(p, bytes) != old || until <= fbv.now)
+	if (!held(n, false) || c->stores || read_word(p, bytes) != old || until <= fbv.now) {
+		spun(c, from);
 		return;
+	}
 	l = fbv_touch(n);
 	if (l->taking && l->depart < until)	/* its copy is about to go */
 		until = l->depart;
@@ -258,12 +270,7 @@ void fbv_spin(const void *p, uint64_t old, unsigned bytes, uint64_t until)
 	c->deadline = until;
 	if (!c->alarm || until < c->alarm)
 		fbv_set_alarm(c);
-	from = fbv.now;
 	fbv_block();
 	fbv_unwatch(c);
-	fbv.busy = fbv.now;
-	if (fbv.counting) {
-		c->spin += fbv.now - from;
-		c->step_spin[fbv.step] += fbv.now - from;
-	}
+	spun(c, from);
 }
