@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from faultbench.analysis import stats
-from faultbench.analysis.frame import CPU, WALL, flagged
+from faultbench.analysis.frame import CPU, WALL, flagged, in_strings
 from faultbench.analysis.stats import Array
 
 Sides = tuple[pd.DataFrame, pd.DataFrame]
@@ -28,10 +28,13 @@ def judged(
 
 
 def _by_case(
-    side: pd.DataFrame, columns: Sequence[str], values: Array, how: str
-) -> "pd.Series[float]":
-    named = side[list(columns)].astype(str).assign(_value=values)
-    return named.groupby(list(columns))["_value"].agg(how)
+    side: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], values: Array, how: str
+) -> Array:
+    """Return the ``how`` of the trials' ``values`` for each case of ``table``."""
+    number = {key: row for row, key in enumerate(in_strings(table, columns))}
+    at = np.array([number.get(key, -1) for key in in_strings(side, columns)], dtype=np.intp)
+    found = pd.Series(values).groupby(at).agg(how).reindex(range(len(table)))
+    return found.to_numpy(dtype=float)
 
 
 def _disturbed(
@@ -42,13 +45,10 @@ def _disturbed(
     CPU time of a lone worker is its own whoever else runs; how several tasks meet in a line, or
     wait for each other, is not.
     """
-    index = pd.MultiIndex.from_frame(table[list(columns)].astype(str))
-    shares = [
-        _by_case(side, columns, np.asarray(flagged(side["flags"], DISTURBED), dtype=float), "mean")
-        .reindex(index)
-        .to_numpy(dtype=float)
-        for side in sides
-    ]
+    shares = []
+    for side in sides:
+        disturbed = np.asarray(flagged(side["flags"], DISTURBED), dtype=float)
+        shares.append(_by_case(side, table, columns, disturbed, "mean"))
     alone = table["threads"].astype(int) + table["writers"].astype(int) == 1
     hit = np.fmax(*shares) > MOST_DISTURBED
     if metric == CPU:
@@ -68,14 +68,16 @@ def _contradicted(
     table: pd.DataFrame, sides: Sides, columns: Sequence[str], notes: list[str]
 ) -> pd.DataFrame:
     """Take the verdict from cases whose CPU time says the opposite: the host was busier once."""
-    medians = [
+    one, two = (
         _by_case(
-            side, columns, pd.to_numeric(side[CPU], errors="coerce").to_numpy(dtype=float), "median"
+            side,
+            table,
+            columns,
+            pd.to_numeric(side[CPU], errors="coerce").to_numpy(dtype=float),
+            "median",
         )
         for side in sides
-    ]
-    index = pd.MultiIndex.from_frame(table[list(columns)].astype(str))
-    one, two = (m.reindex(index).to_numpy(dtype=float) for m in medians)
+    )
     claimed = table["verdict"].isin([stats.FASTER, stats.SLOWER]).to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         opposite = claimed & ((two / one - 1) * (table["ratio"].to_numpy() - 1) < 0)

@@ -16,6 +16,7 @@ from faultbench.analysis.frame import (
     cases,
     checked,
     has_flag,
+    in_strings,
     kernel_order,
     key_columns,
 )
@@ -170,9 +171,9 @@ def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[st
 
 def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, pd.DataFrame]:
     """Return the cases both sides have, in one order and width, and the keys of all ``lone``."""
-    left = pd.MultiIndex.from_frame(a.keys.astype(str))
-    right = pd.MultiIndex.from_frame(b.keys.astype(str))
-    at = right.get_indexer(left)
+    left, right = (in_strings(side.keys, keys) for side in (a, b))
+    number = {key: row for row, key in enumerate(right)}
+    at = np.array([number.get(key, -1) for key in left], dtype=np.intp)
     rows = np.flatnonzero(at >= 0)
     width = max(a.values.shape[1], b.values.shape[1])
 
@@ -181,9 +182,10 @@ def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, pd.
         values = np.pad(side.values[index], pad, constant_values=np.nan)
         return Cases(side.keys.iloc[index].reset_index(drop=True)[list(keys)], values)
 
+    both = set(left)
     alone = (
         a.keys[at < 0].assign(only="a"),
-        b.keys[left.get_indexer(right) < 0].assign(only="b"),
+        b.keys[[key not in both for key in right]].assign(only="b"),
     )
     return take(a, rows), take(b, at[rows]), pd.concat(alone, ignore_index=True)
 
@@ -233,9 +235,8 @@ def _percent(a: Array, b: Array) -> Array:
 
 def _blind(table: pd.DataFrame, df: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Take the verdict from cases that ran more threads than CPUs: they measure the scheduler."""
-    crowded = df.loc[has_flag(df["flags"], "oversubscribed"), list(keys)].drop_duplicates()
-    index = pd.MultiIndex.from_frame(table[list(keys)].astype(str))
-    hollow = index.isin(pd.MultiIndex.from_frame(crowded.astype(str)))
+    crowded = set(in_strings(df[has_flag(df["flags"], "oversubscribed")], keys))
+    hollow = np.array([key in crowded for key in in_strings(table, keys)], dtype=bool)
     table["oversubscribed"] = hollow
     table.loc[hollow, "verdict"] = stats.UNTESTABLE
     return table

@@ -15,7 +15,7 @@ import pandas as pd
 import scipy
 
 from faultbench.analysis import stats
-from faultbench.analysis.frame import cases, is_virtual, key_columns
+from faultbench.analysis.frame import cases, in_strings, is_virtual, key_columns
 from faultbench.analysis.stats import Array
 
 # The model decides signs of larger differences only (design, section 7); below this a simulation
@@ -104,7 +104,7 @@ class Floors:
 
 
 def _loads(keys: pd.DataFrame) -> list[Load]:
-    return list(zip(*(keys[c].astype(str) for c in ("machine", "threads", "writers")), strict=True))
+    return [(m, t, w) for m, t, w in in_strings(keys, ("machine", "threads", "writers"))]
 
 
 def _of_machine(pools: dict[Load, list[One]], load: Load) -> list[One]:

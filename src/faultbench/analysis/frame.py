@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from faultbench.analysis.stats import Array
@@ -27,6 +28,7 @@ KEY = tuple("machine kernel path handler order access vmas files mms writers thr
 KEY_EXTRAS = tuple("set map sync fallback overlap writer_op writer_rate pin".split())
 # How several workers share what they fault in: for a single one all are the same.
 SHARING = ("vmas", "files", "mms", "overlap")
+Indices = npt.NDArray[np.intp]
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"
@@ -43,6 +45,11 @@ class Cases:
 def key_columns(df: pd.DataFrame, without: Sequence[str] = ()) -> list[str]:
     """Return the columns that make a case's key in ``df``, in the table's order."""
     return [c for c in (*KEY, *KEY_EXTRAS) if c in df.columns and c not in without]
+
+
+def in_strings(df: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return each row's ``columns`` as strings: what tells cases of two tables apart or alike."""
+    return list(zip(*(map(str, df[c].tolist()) for c in columns), strict=True))
 
 
 def is_emulated(df: pd.DataFrame) -> "pd.Series[bool]":
@@ -106,19 +113,42 @@ def cases(df: pd.DataFrame, keys: Sequence[str], metric: str) -> Cases:
     Column ``r`` is repeat ``r``, so that rows of two paths line up block by block. Where repeats
     are not told apart (imported results) they are numbered in the order of the table.
     """
-    df = df[[*keys, "repeat", metric]]
-    repeat = df["repeat"]
-    if df.duplicated([*keys, "repeat"]).any():
-        repeat = df.groupby(list(keys), sort=False).cumcount()
-    wide = (
-        df.assign(repeat=repeat.astype(int))
-        .set_index([*keys, "repeat"])[metric]
-        .unstack("repeat")
-        .sort_index(key=order_of)
-    )
-    last = int(wide.columns.max()) + 1 if len(wide.columns) else 0
-    wide = wide.reindex(columns=range(last))
-    return Cases(wide.index.to_frame(index=False), wide.to_numpy(dtype=float))
+    case, first = _numbered(df, keys)
+    repeat = df["repeat"].to_numpy(dtype=np.intp)
+    wide = int(repeat.max(initial=-1)) + 1
+    if np.unique(case * wide + repeat).size < case.size:
+        repeat = _count_within(case)
+        wide = int(repeat.max(initial=-1)) + 1
+    values = np.full((len(first), wide), np.nan)
+    values[case, repeat] = df[metric].to_numpy(dtype=float, na_value=np.nan)
+    return Cases(df[list(keys)].iloc[first].reset_index(drop=True), values)
+
+
+def _numbered(df: pd.DataFrame, keys: Sequence[str]) -> tuple[Indices, Indices]:
+    """Return the number of each row's case, and a row of each case; numbers are in its order."""
+    ranks, ties = [], []
+    for name in keys:
+        codes, distinct = df[name].factorize(use_na_sentinel=False)
+        if len(distinct) > 1:  # most of what makes a key is the same in all trials
+            ranks.append(np.asarray(order_of(pd.Index(distinct, name=name)))[codes])
+            words = np.argsort([str(value) for value in distinct], kind="stable")
+            ties.append(np.argsort(words)[codes])
+    by = np.array([np.zeros(len(df), dtype=np.intp), *ranks, *ties])
+    order = np.lexsort(by[::-1])
+    new = np.ones(len(df), dtype=bool)
+    new[1:] = (np.diff(by[:, order]) != 0).any(axis=0)
+    case = np.empty(len(df), dtype=np.intp)
+    case[order] = np.cumsum(new) - 1
+    return case, order[new]
+
+
+def _count_within(case: Indices) -> Indices:
+    """Return which trial of its case each row is, from 0, in the order of the table."""
+    order = np.argsort(case, kind="stable")
+    starts = np.searchsorted(case[order], case)
+    places = np.empty(len(case), dtype=np.intp)
+    places[order] = np.arange(len(case))
+    return places - starts
 
 
 def order_of(level: "pd.Index[Any]") -> "pd.Index[Any]":

@@ -120,7 +120,7 @@ def medians(matrix: Array, confidence: float = CONFIDENCE) -> Medians:
     some = counts > 0
     if some.any():
         median[some] = np.nanmedian(matrix[some], axis=1)
-        mad[some] = _omitting(scipy.stats.median_abs_deviation, matrix[some])
+        mad[some] = np.nanmedian(np.abs(matrix[some] - median[some, None]), axis=1)
     for rows, samples in _by_count(matrix):
         low[rows], high[rows] = _median_interval(samples, confidence)
     return Medians(counts, median, mad, low, high)
