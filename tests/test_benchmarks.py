@@ -1,6 +1,8 @@
 """The benchmark suite: comparing runs of unlike machines fails, on the same machine it works."""
 
+import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,26 +13,34 @@ ROOT = Path(__file__).parents[1]
 TOY = "def test_toy(benchmark):\n    benchmark.pedantic(sum, args=([1, 2],), rounds=3)\n"
 
 
+def run_in(folder, *options):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A toy suite under the real conftest, with one saved run."""
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "test_toy.py").write_text(TOY)
+    (folder / "conftest.py").write_text((ROOT / "benchmarks/conftest.py").read_text())
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    done = run_in(folder, "--benchmark-save=base")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
 @pytest.fixture
-def suite(tmp_path):
-    """A toy suite under the real conftest, with one saved run; returns (run, saved file)."""
-    (tmp_path / "test_toy.py").write_text(TOY)
-    (tmp_path / "conftest.py").write_text((ROOT / "benchmarks/conftest.py").read_text())
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-
-    def run(*options):
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    saved = run("--benchmark-save=base")
-    assert saved.returncode == 0, saved.stdout + saved.stderr
-    (file,) = tmp_path.glob(".benchmarks/*/0001_base.json")
-    return run, file
+def suite(saved, tmp_path):
+    """The saved suite to oneself; returns (run, saved file)."""
+    folder = shutil.copytree(saved, tmp_path / "suite")
+    (file,) = folder.glob(".benchmarks/*/0001_base.json")
+    return functools.partial(run_in, folder), file
 
 
 def test_same_machine_compares(suite):

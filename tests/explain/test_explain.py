@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,9 +14,16 @@ import pytest
 pytest.importorskip("faultbench._virtual")
 
 
-def run(*arguments, ok=True):
+@functools.cache
+def asked(arguments, columns):
+    """Ask once: the machine is simulated, so that the answer is always the same."""
+    assert os.environ.get("COLUMNS") == columns
     command = [sys.executable, "-m", "faultbench", "explain", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run(*arguments, ok=True):
+    done = asked(arguments, os.environ.get("COLUMNS"))
     assert (done.returncode == 0) == ok, done.stderr
     return done
 
