@@ -13,7 +13,7 @@ import pytest
 
 from faultbench import records
 from faultbench.model import Status
-from tests import fake
+from tests import fake, warm
 
 SMALL = ("--handler", "ext4", "--writers", "0", "--threads", "1")
 
@@ -38,7 +38,12 @@ def faultbench(*arguments, cwd, check=None, **more):
 
 
 def sweep(*arguments, cwd, check=0, **more):
-    return faultbench("sweep", "--no-plot", *arguments, cwd=cwd, check=check, **more)
+    asked = ("sweep", "--no-plot", *map(str, arguments))
+    if more:
+        return faultbench(*asked, cwd=cwd, check=check, **more)
+    done = warm.run("tests.fake", asked, cwd, environment())  # it ends with a table
+    assert done.returncode == check, done.stderr + done.stdout
+    return done
 
 
 def complaint(done):
