@@ -192,22 +192,32 @@ def _least_squares(
 ) -> tuple[list[float], list[float | None], float, tuple[int, ...]]:
     """Return parameters, errors, sum of squares and ``free`` of the best of several starts."""
 
-    def model(n: Array, *given: float) -> Array:
+    def whole(given: tuple[float, ...]) -> list[float]:
         values = [0.0, 0.0, 0.0]
         for i, value in zip(free, given, strict=True):
             values[i] = value
-        return curve(n, *values)
+        return values
+
+    def model(n: Array, *given: float) -> Array:
+        return curve(n, *whole(given))
+
+    def slopes(n: Array, *given: float) -> Array:
+        alpha, beta, gamma = whole(given)
+        each = n / (1 + alpha * (n - 1) + beta * n * (n - 1))
+        down = -gamma * each**2 * (n - 1)
+        return np.stack([(down / n, down, each)[i] for i in free], axis=1)
 
     start = float((y / x).max())
     best: tuple[list[float], list[float | None], float] | None = None
-    for alpha, beta in ((0.02, 1e-4), (0.3, 1e-2), (0.7, 1e-6), (1e-4, 1e-3)):
-        guess = [(alpha, beta, start)[i] for i in free]
+    starts = ((0.02, 1e-4), (0.3, 1e-2), (0.7, 1e-6), (1e-4, 1e-3))
+    for guess in dict.fromkeys(tuple((*pair, start)[i] for i in free) for pair in starts):
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a start may lead astray
             warnings.simplefilter("ignore", OptimizeWarning)
             try:
                 found, covariance = curve_fit(
-                    model, x, y, p0=guess, bounds=(0, np.inf), x_scale="jac", max_nfev=4000
-                )
+                    model, x, y, p0=guess, jac=slopes, bounds=(0, np.inf), x_scale="jac",
+                    max_nfev=4000,
+                )  # fmt: skip
             except RuntimeError:
                 continue
             if (found > 0).all():
