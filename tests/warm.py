@@ -7,7 +7,6 @@ PYTHONPATH, signals, standard streams) needs a process of its own.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import gc
 import importlib
@@ -19,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
 LIBRARIES = "numpy pandas scipy.special".split()
 MOST = 1 << 20  # bytes of a request: arguments and an environment
 
@@ -55,23 +56,26 @@ def serve(fd: int) -> None:
 
 
 @functools.cache
-def server(python_path: str) -> socket.socket:
-    """Start the process, once for each PYTHONPATH; it ends with this one."""
+def server() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start the process, if there is none; `stop` it before a test looks for children left."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     code = f"from tests.warm import serve; serve({theirs.fileno()})"
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": python_path},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
     )  # fmt: skip
     theirs.close()
-
-    def end() -> None:
-        ours.close()
-        process.wait(10)
-
-    atexit.register(end)
     ours.settimeout(120)
-    return ours
+    return process, ours
+
+
+def stop() -> None:
+    """End the process."""
+    if server.cache_info().currsize:
+        process, ours = server()
+        ours.close()
+        process.wait(20)
+        server.cache_clear()
 
 
 def run(
@@ -81,7 +85,7 @@ def run(
 
     Only for commands that need the libraries: others end sooner without them.
     """
-    asked = server(env["PYTHONPATH"])
+    _, asked = server()
     request: dict[str, Any] = {"module": module, "arguments": arguments, "env": env}
     request["cwd"] = os.fspath(cwd)
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -89,7 +93,8 @@ def run(
         try:
             code = int(asked.recv(16))
         except TimeoutError:
-            server.cache_clear()  # its answer comes too late for the next command
+            server()[0].kill()  # its answer would be the next command's
+            stop()
             raise
         said = []
         for stream in (out, err):
