@@ -18,12 +18,6 @@ from tests import fake, warm
 SMALL = ("--handler", "ext4", "--writers", "0", "--threads", "1")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def nothing_warm_is_left():
-    yield
-    warm.stop()
-
-
 def command(*arguments):
     return [sys.executable, "-m", "tests.fake", *map(str, arguments)]
 
