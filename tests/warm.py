@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LIBRARIES = "numpy pandas scipy.special".split()
+LIBRARIES = "numpy pandas scipy.stats".split()
 MOST = 1 << 20  # bytes of a request: arguments and an environment
 
 
