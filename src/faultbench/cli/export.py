@@ -39,7 +39,10 @@ def export(
     if format == "csv":
         _write(output, lambda write: table.to_csv(results.trials, write))
         return
-    series = wis.series(results.trials)
+    cpus = wis.machine_cpus({t.spec.machine for t in results.trials}, results.header.host)
+    if unknown := wis.unknown_idle(results.trials, cpus):
+        say(f"{file}: how many CPUs {', '.join(unknown)} had is not known: its idle columns are 0")
+    series = wis.series(results.trials, cpus)
     if output is None and len(series) > 1:
         raise UsageError(f"{file}: {len(series)} series, one file each; name the first with -o")
     for number, one in enumerate(series):
