@@ -97,7 +97,8 @@ def unknown_idle(trials: Iterable[Trial], cpus: Mapping[str, int]) -> list[str]:
     """Return the machines of whose idle percent nothing is known."""
     lacking = (
         trial.spec.machine for trial in trials
-        if IDLE not in trial.extra and trial.spec.machine not in cpus
+        if trial.status is Status.OK
+        and IDLE not in trial.extra and trial.spec.machine not in cpus
     )  # fmt: skip
     return sorted(set(lacking))
 

@@ -123,6 +123,13 @@ def test_what_is_no_rule_says_how_to_write_one(text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["faults_per_s < 1000000", "faults_per_cpu_s<-5 for threads=2"])
+def test_a_rate_without_per_cent_is_no_threshold(text):
+    """A million faults/s was a million per cent: every case was below it, or none."""
+    with pytest.raises(UsageError, match=r"change from A to B.* median_b"):
+        gate.parse(text)
+
+
 def test_rules_judge(one):
     found = gate.judge(gate.parse("faults_per_s > 5%"), one)
     assert len(found.bad) == found.judged == 12

@@ -81,6 +81,11 @@ def parse(text: str) -> Rule:
             raise UsageError(f"--fail-if {text!r}: the threshold must be finite")
         if found["pct"] and metric not in (WALL, CPU) and not metric.endswith("_pct"):
             raise UsageError(f"--fail-if {text!r}: {metric} is not in per cent")
+        if not found["pct"] and metric in (WALL, CPU):
+            raise UsageError(
+                f"--fail-if {text!r}: a rule on {metric} is about its change from A to B: write "
+                f"'{metric} {op} -5%'; a rate as it stands is median_a or median_b"
+            )
     case: dict[str, str] = {}
     for part in (found["case"] or "").split(","):
         key, sep, wanted = part.strip().partition("=")
