@@ -7,6 +7,7 @@ import pytest
 
 from faultbench import costs
 from faultbench.cli import summary
+from faultbench.cli.info import _topology
 from faultbench.cli.ratios import Ratios
 from faultbench.disturbance import WORDS
 from faultbench.table import frame
@@ -59,6 +60,12 @@ def test_work_by_count_is_said_in_the_title():
     ]
     assert rendered(trials)[0].endswith("6 trials each, 100 faults per worker")
     assert "per worker" not in rendered(sweep_trials())[0]
+
+
+def test_info_of_a_host_that_does_not_say_which_cpus_are_online():
+    host = {"cpus": 2, "cpu_list": "0-1", "cores": 2, "sockets": 1}
+    assert _topology(host) == "2 CPUs, 2 cores, 1 socket"
+    assert _topology({**host, "online": "0-3"}).startswith("2 CPUs (0-1 of 0-3), ")
 
 
 @pytest.mark.parametrize("word", WORDS)
