@@ -16,7 +16,9 @@ def export(
     ] = "csv",
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="Default: stdout.", metavar="OUT", show_default=False),
+        typer.Option(
+            "-o", "--output", help="Default, and -: stdout.", metavar="OUT", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Export trials as a tidy CSV, or as will-it-scale's CSV for its postprocess.py.
@@ -29,6 +31,8 @@ def export(
     from faultbench.output import writable
 
     values.choice("format", format, ("csv", "will-it-scale"))
+    if output == "-":
+        output = None
     if output is not None:
         writable(output, file)
         if format == "will-it-scale" and wis.title_of(output) == output:
