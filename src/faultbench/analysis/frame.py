@@ -4,7 +4,7 @@
 asked of the trial (machine, handler, threads, …) and never of the name of the file it came from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,10 +198,13 @@ def describe(keys: pd.DataFrame, row: int = 0, ignore: Sequence[str] = ()) -> st
     return in_words({c: keys[c].iloc[row] for c in shown})
 
 
-def names_of(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
-    """Return ``describe`` of every case; what differs is found once."""
-    shown = telling(keys, ignore)
-    if len(keys) <= 1 or not shown:
+def names_of(
+    keys: pd.DataFrame, ignore: Sequence[str] = (), also: Collection[str] = ()
+) -> list[str]:
+    """Return ``describe`` of every case; what differs is found once. ``also`` is named too."""
+    differing = telling(keys, ignore)
+    shown = [c for c in keys.columns if c in differing or c in also]
+    if (len(keys) <= 1 and not also) or not shown:
         return [describe(keys, i, ignore) for i in range(len(keys))]
     columns = [keys[c].tolist() for c in shown]
     return [in_words(dict(zip(shown, row, strict=True))) for row in zip(*columns, strict=True)]
