@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import NEVER_RELEASED
 from faultbench.errors import DataError, OutputError
 from faultbench.plots import counters, latency, scalability, sheet, style, surface, sweep_figures
-from faultbench.plots.facets import Context, facets, spread
+from faultbench.plots.facets import Context, facets
 from tests.analysis.frames import sweep
 
 MODEL = {"virtual:epyc": "model of AMD EPYC 7742, 5 of 12 latencies estimated"}

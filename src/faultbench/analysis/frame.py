@@ -27,6 +27,7 @@ KEY = tuple("machine kernel path handler order access vmas files mms writers thr
 KEY_EXTRAS = tuple("set map sync fallback overlap writer_op writer_rate pin".split())
 # How several workers share what they fault in: for a single one all are the same.
 SHARING = ("vmas", "files", "mms", "overlap")
+UNSHARED = ("-", "private")  # vmas of which no worker shares one with another
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"
@@ -97,7 +98,18 @@ def checked(
     for column in key_columns(kept):
         if kept[column].isna().any():
             kept[column] = kept[column].astype(object).where(kept[column].notna(), "-")
-    return kept, notes
+    return without_meaning(kept), notes
+
+
+def without_meaning(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with ``-`` for overlap where no worker shares a mapping with another.
+
+    There it is never asked for: ``False`` would tell cases apart that ``--overlap`` leaves alike.
+    """
+    if "overlap" not in df.columns:
+        return df
+    apart = df["vmas"].isin(UNSHARED) | (df["threads"].astype(int) == 1)
+    return df.assign(overlap=df["overlap"].astype(object).mask(apart, "-"))
 
 
 def cases(df: pd.DataFrame, keys: Sequence[str], metric: str) -> Cases:

@@ -20,6 +20,7 @@ import scipy
 from faultbench import costs
 from faultbench.analysis import stats
 from faultbench.analysis.frame import (
+    SHARING,
     WALL,
     cases,
     has_flag,
@@ -113,8 +114,8 @@ class Differences:
 
     def alone(self, case: Case, path: str) -> Case:
         """Return the case of one worker and no writer, where sharing means nothing."""
-        quiet = self.altered(case, threads="1", overlap="False", **QUIET)
-        for column in ("vmas", "files", "mms"):
+        quiet = self.altered(case, threads="1", **QUIET)
+        for column in SHARING:
             if self.one(path, quiet) is None:
                 quiet = self.altered(quiet, **{column: "-"})
         return quiet

@@ -88,6 +88,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     import pandas as pd
 
     from faultbench.analysis import stats, usl
+    from faultbench.analysis.curves import spread
     from faultbench.analysis.formats import plain
     from faultbench.analysis.frame import (
         cases,
@@ -99,7 +100,6 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     )
     from faultbench.cli._results import context_of, load, say
     from faultbench.errors import DataError
-    from faultbench.plots.facets import SHARES, spread
 
     loaded = load(file, trials=False)
     kept, notes = checked(loaded.df, metric)
@@ -111,7 +111,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
         say(note)
     if kept.empty:
         raise DataError(f"{file}: no trial left to fit")
-    kept = _labelled(spread(kept), SHARES)
+    kept = spread(kept)
     kept["threads"] = kept["threads"].astype(int)
     keys = key_columns(kept, without=("threads",))
     groups = list(kept.groupby(keys, sort=False, dropna=False))
@@ -129,14 +129,6 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
             one = replace(one, warnings=[*one.warnings, said])
         fits.append((case, describe(names, i), one))
     return fits, context_of(loaded)
-
-
-def _labelled(df: Any, columns: tuple[str, ...]) -> Any:
-    """Give sharing that equals the number of workers one name, so that a curve stays one case."""
-    for column in columns:
-        same = df[column].astype(str) == df["threads"].astype(str)
-        df.loc[same, column] = "private"
-    return df
 
 
 def _print(name: str, one: "Usl") -> None:
