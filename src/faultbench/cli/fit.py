@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -205,7 +206,25 @@ def _read_csv(file: Path) -> tuple[list[float], list[float]]:
         raise DataError(f"{file}: neither a results file nor a CSV") from None
     if not n:
         raise DataError(f"{file}: holds no points")
+    _check_order(file, n, rates)
     return n, rates
+
+
+def _check_order(file: Path, n: list[float], rates: list[float]) -> None:
+    """Refuse columns without a header where only the second one reads as numbers of workers."""
+    from faultbench.errors import DataError
+
+    if not all(b > a for a, b in pairwise(rates)) or not all(r >= 1 and r % 1 == 0 for r in rates):
+        return
+    # Repeats of one n may climb by chance; their rates are then above it.
+    repeats = any(b == a for a, b in pairwise(n)) and all(
+        r < w for w, r in zip(n, rates, strict=True)
+    )
+    if repeats or any(b < a for a, b in pairwise(n)):
+        raise DataError(
+            f"{file}: the first column falls or repeats and the second counts upwards in whole "
+            "numbers, as workers do; n must come first (or sort the lines by n)"
+        )
 
 
 def _check_header(file: Path, cells: list[str]) -> None:
