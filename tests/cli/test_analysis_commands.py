@@ -324,10 +324,11 @@ def test_the_sweeps_own_table_and_compare_say_the_same(tmp_path):
     """The table is made machine by machine, `compare` of the whole file: nothing may differ."""
     from faultbench import table
     from faultbench.analysis import compare
+    from faultbench.analysis.frame import without_meaning
     from faultbench.cli.ratios import Ratios
 
     both = [*sweep_trials(noise=0.05), *sweep_trials(machine="virtual:epyc", noise=1e-5, cpus=99)]
-    df = table.frame(both)
+    df = without_meaning(table.frame(both))  # as `summary` has it
     whole = compare.by_column(df, "path").table
     for machine, part in df.groupby("machine"):
         mine = whole[whole["machine"] == machine]
