@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from faultbench import rules
 from faultbench.analysis import compare as c
 from faultbench.analysis import formats, gate
 from faultbench.analysis.frame import CPU, NEVER_RELEASED
-from faultbench.analysis.hosts import unlike
 from faultbench.errors import DataError, UsageError
+from faultbench.host import unlike
 from tests.analysis.frames import sweep
 
 
@@ -229,6 +230,10 @@ def test_unlike_hosts_are_named():
     assert unlike(a, dict(a)) == []
     assert unlike(a, {}) == []
     assert unlike(a, a | {"cpu_model": "Xeon"}) == ["CPU: EPYC 7742, Xeon"]
+
+
+def test_one_wording_says_that_retry_was_never_released():
+    assert NEVER_RELEASED is rules.NEVER_RELEASED
 
 
 def test_plain_values():

@@ -42,7 +42,7 @@ def test_spinning_is_told_with_the_total(capsys):
         parts = running[0] + waiting[0] + spinning[0] + asleep[0]
         assert parts == pytest.approx(total[0], abs=3)
     assert shown.index("ext4 retry") < shown.index("ext4 direct")
-    assert "never in a release" in shown
+    assert "never released" in shown
 
 
 def test_lines_add_up_to_the_waiting(capsys):

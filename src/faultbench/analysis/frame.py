@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from faultbench import rules
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError
-from faultbench.rules import unconfirmed
 
 COLUMNS = tuple(
     "trial_id machine kernel path handler order access vmas files mms writers threads repeat "
@@ -30,7 +30,7 @@ SHARING = ("vmas", "files", "mms", "overlap")
 UNSHARED = ("-", "private")  # vmas of which no worker shares one with another
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
-NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"
+NEVER_RELEASED = rules.NEVER_RELEASED
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def unconfirmed_in(df: pd.DataFrame) -> str:
 
     Of a kernel that really ran, imported results among them, there is nothing to confirm.
     """
-    return unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
+    return rules.unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
 
 
 def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
