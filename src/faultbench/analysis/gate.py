@@ -1,8 +1,8 @@
 """Rules of ``compare --fail-if``: a metric, a case, a threshold.
 
-    faults_per_s < -5%                       the rate fell by more than 5 %, and the verdict is
-    not noise delta_median_pct < -5 for handler=ext4   a value of the JSON output, whatever the
-    verdict verdict = slower for threads=2,writers=0
+    faults_per_s < -5%                         the rate fell by more than 5 %, and not in the noise
+    delta_median_pct < -5 for handler=ext4     a value of the JSON output, whatever the verdict
+    verdict = slower for threads=2,writers=0
 
 A rule that matches no case, or can judge none of those it matches, is an error: a gate that tests
 nothing must not pass.
