@@ -43,7 +43,9 @@ def test_what_is_read_is_not_written(tmp_path):
     writable(tmp_path / "other.csv", points, tmp_path / "missing")
 
 
-@pytest.mark.parametrize("path", ["", ".", "./", "..", "no/such/file", "a" * 300, "x\0y", "dir/"])
+@pytest.mark.parametrize(
+    "path", ["", ".", "-", "./", "..", "no/such/file", "a" * 300, "x\0y", "dir/"]
+)
 def test_places_that_are_no_file(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((OutputError, UsageError)):
@@ -60,6 +62,38 @@ def test_a_prefix_of_figures(results):
     results.rename(folder / "x-usl.svg")
     with pytest.raises(OutputError, match="holds results"):
         writable_figures(folder / "x")
+
+
+def test_a_link_is_followed(tmp_path):
+    """``-o`` put a file in the place of the link; what it named stayed as it was."""
+    (tmp_path / "real").mkdir()
+    for name in ("there.csv", "not-yet.csv"):
+        link = tmp_path / name
+        link.symlink_to(tmp_path / "real" / name)
+        if name == "there.csv":
+            link.write_text("before")
+        writable(link)
+        with replacing(link) as stream:
+            stream.write("after")
+        assert link.is_symlink()
+        assert (tmp_path / "real" / name).read_text() == "after"
+    (tmp_path / "lost").symlink_to(tmp_path / "no/such")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("lost", "loop"):
+        with pytest.raises(OutputError):
+            writable(tmp_path / name)
+        with pytest.raises(OutputError), replacing(tmp_path / name):
+            pass
+
+
+def test_contents_are_on_the_disk_before_they_have_the_name(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.pread(fd, 9, 0)))
+    with replacing_file(tmp_path / "a.png") as name:
+        name.write_bytes(b"one")
+    with replacing(tmp_path / "b.txt") as stream:
+        stream.write("two")
+    assert synced == [b"one", b"two"]
 
 
 def test_a_named_file_is_there_whole_or_not_at_all(tmp_path):

@@ -110,7 +110,7 @@ def test_steps_have_the_names_that_explain_gives_them():
 def test_what_was_never_released_and_what_no_kernel_confirmed_say_so(tmp_path):
     retry = Trial(replace(TRIAL.spec, path=Path.RETRY), Status.OK)
     later = Trial(replace(TRIAL.spec, kernel="v6.16"), Status.OK)
-    for trial, said in ((retry, "never in a release"), (later, "v6.16: not confirmed")):
+    for trial, said in ((retry, "never released"), (later, "v6.16: not confirmed")):
         timeline.write(trial, LOG, str(tmp_path / "t.json"))
         raw = json.loads((tmp_path / "t.json").read_text())
         assert said in raw["otherData"]["notes"][0]

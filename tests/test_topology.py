@@ -124,5 +124,8 @@ def test_identity_is_json_and_knows_this_host():
     topology = read_topology()
     identity = host.identity(topology)
     assert json.loads(json.dumps(identity, allow_nan=False)) == identity
-    assert host.like(identity, identity) == []
-    assert host.like(identity, {**identity, "cpu_model": "other"}) == ["cpu_model"]
+    assert set(host.FACTS) <= identity.keys()
+    assert host.unlike(identity, identity) == []
+    (said,) = host.unlike(identity, {**identity, "cpu_model": "other"})
+    assert said == f"CPU: {identity['cpu_model'][:60]}, other"
+    assert host.unlike(identity, {}) == host.unlike({}, identity) == []

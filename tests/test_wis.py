@@ -45,6 +45,38 @@ def test_one_series():
     ]
 
 
+def test_idle_is_of_the_whole_machine():
+    """One busy worker on two CPUs stood there as a machine without idle time."""
+    some = [trial(n, 1000 * n) for n in (1, 2)]
+    host = {"online": "0-3", "cpus": 2, "cpu_list": "0-1"}
+    cpus = wis.machine_cpus(["threads"], host)
+    (series,) = wis.series(some, cpus)
+    assert [row[4] for row in postprocess(series.csv())] == [100.0, 75.0, 50.0]
+    assert wis.unknown_idle(some, cpus) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "host", "count"),
+    [
+        ("kernel", {"cpus": 2}, 2),
+        ("threads", {"online": "odd", "cpus": 2}, None),
+        ("threads", {}, None),
+        ("threads", {"cpus": "2"}, None),
+        ("virtual:no-such-machine", {"cpus": 2}, None),
+        ("virtual:amd-epyc-9654-2s", {"cpus": 2}, 384),
+    ],
+)
+def test_cpus_of_a_machine(machine, host, count):
+    assert wis.machine_cpus([machine], host).get(machine) == count
+
+
+def test_idle_that_is_not_known_is_said():
+    assert wis.unknown_idle([trial(1, 1000)], {}) == ["threads"]
+    imported = replace(trial(1, 1000), extra={wis.IDLE: 49.9})
+    assert wis.unknown_idle([imported], {}) == []
+    assert wis.series([imported])[0].threads[1].idle == 49.9
+
+
 def test_own_address_spaces_are_processes():
     some = [trial(1, 1000), trial(2, 1800, vmas=2), trial(2, 2000, vmas=2, mms=2)]
     (series,) = wis.series(some)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from faultbench.sysfs import Sys, format_cpu_list
 from faultbench.topology import Topology, cgroup_folders
 
-# The keys that say whether two results come from like machines.
-IDENTITY = ("cpu_model", "arch", "cpus", "kernel")
+# What makes a rate another rate. Load, governor and their like are disturbances, told per trial.
+FACTS = {
+    "cpu_model": "CPU",
+    "arch": "architecture",
+    "cpus": "CPUs",
+    "kernel": "kernel",
+}
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,14 @@ def identity(topology: Topology, sys: Sys | None = None) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value not in (None, "", -1)}
 
 
-def like(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """Return in what two identities differ; empty if results may be compared."""
-    return [key for key in IDENTITY if a.get(key) != b.get(key)]
+def unlike(a: Mapping[str, Any], b: Mapping[str, Any], ignore: Sequence[str] = ()) -> list[str]:
+    """Return what tells two hosts apart, as ``fact: A, B``; a fact one side lacks tells none."""
+    found = []
+    for key in (k for k in FACTS if k not in ignore):
+        one, two = a.get(key), b.get(key)
+        if one is not None and two is not None and one != two:
+            found.append(f"{FACTS[key]}: {str(one)[:60]}, {str(two)[:60]}")
+    return found
 
 
 def hypervisor(sys: Sys) -> str:

@@ -22,9 +22,12 @@ MAX_NAME = 240  # bytes; 255, less what a temporary name adds
 def writable(path: str | Path, *inputs: str | Path, option: str = "-o") -> None:
     """Raise where `path` cannot be written or is one of `inputs` or a results file."""
     target, text = Path(path), str(path)
+    if text == "-":
+        raise UsageError(f"{option} -: wants the name of a file; ./- is one")
     bad = "\0" in text or len(os.fsencode(target.name)) > MAX_NAME
     if bad or not target.name or text.endswith("/") or target.is_dir():
         raise UsageError(f"{option} {text[:60]!r}: wants the name of a file")
+    target = _followed(target)
     if not target.parent.is_dir():
         raise OutputError(f"{option} {path}: cannot write: no such folder; make it first")
     if target.exists() and not target.is_file():
@@ -71,8 +74,6 @@ def replacing(path: str | Path) -> Iterator[IO[str]]:
         name.open("w", encoding="utf-8", newline="") as stream,
     ):
         yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager
@@ -81,13 +82,13 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
 
     For writers that want a name. Otherwise as `replacing`.
     """
-    target = Path(path)
+    target = _followed(path)
     if target.exists() and not target.is_file():
         raise OutputError(f"{path}: not a regular file")
     _spare(target)
     try:
         fd, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name[:100]}.", suffix=target.suffix[:20]
+            dir=target.parent, prefix=f".{target.name[:100]}.", suffix=Path(path).suffix[:20]
         )
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot write: {_reason(error)}") from None
@@ -97,12 +98,22 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
         os.fchmod(fd, 0o666 & ~umask)
         os.close(fd)
         yield Path(name)
+        with Path(name).open("rb") as written:
+            os.fsync(written.fileno())
         Path(name).replace(target)
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {_reason(error)}") from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
+
+
+def _followed(path: str | Path) -> Path:
+    """Return what `path` leads to: a link stays, and what it names gets the contents."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OutputError(f"{path}: a link that leads to itself")
+    return target
 
 
 def _reason(error: Exception) -> str:

@@ -49,7 +49,7 @@ _PATH_MASK = VMA_LOCK | ABORT_FILE | HUGE_RETRY
 _LATE = FAULT_MAP_PAGES | ANON_LATE | IREMAPPING
 
 DEFAULT_KERNEL = "v6.6"  # whose locks `--path` alone keeps
-NEVER_RELEASED = "`retry` was never in a release: it lived in linux-next, July-August 2023"
+NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"  # a legend has this room
 
 
 @dataclass(frozen=True, slots=True)

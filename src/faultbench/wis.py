@@ -4,8 +4,9 @@
     0,0,100,0,100,0
     1,477990,49.88,275354,50.12,477990
 
-Whole operations per second (faults, here), idle percent of the whole machine, and the best rate of
-one task times tasks. Address spaces tell the columns apart: ``--mms private`` are processes,
+Whole operations per second (faults, here), idle percent of the whole machine (0 where that is not
+known; writers' CPU time is in no trial and passes for idle), and the best rate of one task times
+tasks. Address spaces tell the columns apart: ``--mms private`` are processes,
 ``--mms shared`` threads; what was imported says which binary it was. A number of tasks that was
 not measured one of the ways is -1 there, as a failed point is.
 """
@@ -15,12 +16,15 @@ from __future__ import annotations
 import itertools
 import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from faultbench.errors import DataError
+from faultbench.errors import DataError, FaultbenchError
+from faultbench.machines import description
 from faultbench.model import Status, Trial, TrialSpec
+from faultbench.sysfs import parse_cpu_list
 from faultbench.table import remarks, row
 
 HEADER = "tasks,processes,processes_idle,threads,threads_idle,linear"
@@ -68,10 +72,42 @@ class Series:
         return "\n".join(lines) + "\n"
 
 
-def series(trials: Iterable[Trial]) -> list[Series]:
+def machine_cpus(machines: Iterable[str], host: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many CPUs each machine has in all, as far as `host` or its description tells.
+
+    Idle is what all of them are, also those that a sweep was not allowed to use.
+    """
+    found: dict[str, int] = {}
+    for machine in machines:
+        kind, _, name = machine.partition(":")
+        count: object
+        try:
+            if kind == "virtual":
+                count = description.load(name).cpus
+            else:
+                count = len(parse_cpu_list(str(host.get("online", "")))) or host.get("cpus")
+        except (FaultbenchError, ValueError):
+            continue
+        if type(count) is int and count > 0:
+            found[machine] = count
+    return found
+
+
+def unknown_idle(trials: Iterable[Trial], cpus: Mapping[str, int]) -> list[str]:
+    """Return the machines of whose idle percent nothing is known."""
+    lacking = (
+        trial.spec.machine for trial in trials
+        if trial.status is Status.OK
+        and IDLE not in trial.extra and trial.spec.machine not in cpus
+    )  # fmt: skip
+    return sorted(set(lacking))
+
+
+def series(trials: Iterable[Trial], cpus: Mapping[str, int] | None = None) -> list[Series]:
     """Return the series in the trials that ended ok; medians over repeats. `DataError` if none.
 
-    One worker means the same in private and in shared mappings: it begins both series.
+    One worker means the same in private and in shared mappings: it begins both series. `cpus` are
+    those of `machine_cpus`; of other machines no idle percent is known.
     """
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Trial]]] = {}
     for trial in trials:
@@ -85,6 +121,7 @@ def series(trials: Iterable[Trial]) -> list[Series]:
         alone = by_sharing.pop((), [])
         for sharing, some in (by_sharing or {(): []}).items():
             split[words + sharing] = alone + some
+    cpus = cpus or {}
     common = set.intersection(*(set(words) for words in split))
     result: list[Series] = []
     taken: set[str] = set()
@@ -95,7 +132,7 @@ def series(trials: Iterable[Trial]) -> list[Series]:
         own = "-".join(word for word in words if word not in common)
         slug = _unlike(re.sub(r"[^a-z0-9.]+", "-", own.lower()).strip("-")[:80], taken)
         title = "; ".join([" ".join(words), *remarks(split[words][0])])
-        result.append(Series(title, slug, _points(ways[True]), _points(ways[False])))
+        result.append(Series(title, slug, _points(ways[True], cpus), _points(ways[False], cpus)))
     return result
 
 
@@ -108,11 +145,11 @@ def _unlike(slug: str, taken: set[str]) -> str:
     return slug
 
 
-def _points(way: dict[int, list[Trial]]) -> dict[int, Point]:
+def _points(way: dict[int, list[Trial]], cpus: Mapping[str, int]) -> dict[int, Point]:
     return {
         tasks: Point(
             round(statistics.median(row(trial)["faults_per_s"] for trial in trials)),
-            statistics.median(_idle(trial) for trial in trials),
+            statistics.median(_idle(trial, cpus) for trial in trials),
         )
         for tasks, trials in way.items()
     }
@@ -129,15 +166,17 @@ def _processes(trial: Trial) -> bool:
     return trial.spec.mms == trial.spec.threads > 1 if told is None else told
 
 
-def _idle(trial: Trial) -> float:
-    """Idle percent of the whole machine: will-it-scale's own, or from the workers' CPU time."""
+def _idle(trial: Trial, cpus: Mapping[str, int]) -> float:
+    """Idle percent of the whole machine: will-it-scale's own, or from the workers' CPU time.
+
+    0 where it is not known: the format has nothing for that.
+    """
     if isinstance(told := trial.extra.get(IDLE), int | float):
         return float(told)
-    values = row(trial)
-    cpus = max(len(set(trial.cpus) - {-1}), trial.spec.threads)
-    if not values["cpu_ns"] or not values["window_ns"]:
+    values, count = row(trial), cpus.get(trial.spec.machine)
+    if count is None or values["cpu_ns"] is None or not values["window_ns"]:
         return 0.0
-    idle: float = 100.0 - 100.0 * values["cpu_ns"] / (values["window_ns"] * cpus)
+    idle: float = 100.0 - 100.0 * values["cpu_ns"] / (values["window_ns"] * count)
     return max(0.0, idle)
 
 

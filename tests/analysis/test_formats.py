@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from faultbench import rules
 from faultbench.analysis import compare as c
 from faultbench.analysis import formats, gate
 from faultbench.analysis.frame import CPU, NEVER_RELEASED
-from faultbench.analysis.hosts import unlike
 from faultbench.errors import DataError, UsageError
+from faultbench.host import unlike
 from tests.analysis.frames import sweep
 
 
@@ -123,6 +124,13 @@ def test_what_is_no_rule_says_how_to_write_one(text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["faults_per_s < 1000000", "faults_per_cpu_s<-5 for threads=2"])
+def test_a_rate_without_per_cent_is_no_threshold(text):
+    """A million faults/s was a million per cent: every case was below it, or none."""
+    with pytest.raises(UsageError, match=r"change from A to B.* median_b"):
+        gate.parse(text)
+
+
 def test_rules_judge(one):
     found = gate.judge(gate.parse("faults_per_s > 5%"), one)
     assert len(found.bad) == found.judged == 12
@@ -222,6 +230,10 @@ def test_unlike_hosts_are_named():
     assert unlike(a, dict(a)) == []
     assert unlike(a, {}) == []
     assert unlike(a, a | {"cpu_model": "Xeon"}) == ["CPU: EPYC 7742, Xeon"]
+
+
+def test_one_wording_says_that_retry_was_never_released():
+    assert NEVER_RELEASED is rules.NEVER_RELEASED
 
 
 def test_plain_values():

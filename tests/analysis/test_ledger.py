@@ -1,5 +1,6 @@
 """The ledger closes: on simulated steps exactly, on threads up to the residual it prints."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from faultbench import costs, table
 from faultbench.analysis import steps
 from faultbench.analysis.frame import checked
 from faultbench.analysis.ledger import closing, on_threads
-from faultbench.analysis.parts import notes
+from faultbench.analysis.parts import foremost, notes
 from faultbench.analysis.spent import spent
 from faultbench.enums import Access
 from faultbench.errors import DataError
@@ -67,7 +68,7 @@ def test_workers_that_overlap_have_a_detour():
         for one in sweep_trials(vmas=("shared",), writers=(0,), cpus=9)
     ]
     entries = on_threads(frame(trials))
-    assert {str(e.case["overlap"]) for e in entries} == {"False", "True"}
+    assert {str(e.case["overlap"]) for e in entries} == {"-", "True"}
     assert all(e.parts[0].name.startswith("detour alone") for e in entries)
 
 
@@ -152,6 +153,16 @@ def test_the_notes_say_what_threads_cannot_tell_apart():
     assert "moved to the next lock" in said
     assert "abort − mmap-lock" in said
     assert notes([]) == []
+
+
+def test_a_case_is_named_among_all_that_were_measured():
+    """The two that differ most are of 32 workers, and neither said so."""
+    df = frame(list(sweep_trials(threads=(1, 2, 4, 8, 16, 32), handlers=("ext4",), cpus=99)))
+    entries = on_threads(df, most=2)
+    shown, names = foremost(entries, 2)
+    assert [e.total.ns for e in shown] == sorted((e.total.ns for e in entries), reverse=True)
+    for name in names:
+        assert re.fullmatch(r"vmas shared · [01] writers? · 32 workers", name)
 
 
 def test_no_ledger_of_crowded_simulated_or_single_path_trials():

@@ -241,6 +241,22 @@ def test_fit_refuses_what_is_no_curve(tmp_path, text):
 
 
 @pytest.mark.parametrize(
+    ("text", "refused"),
+    [("64,1\n995,18\n1652,36\n1853,72\n1829,108\n", True), ("64,1\n995,18\n995,36\n", True),
+     ("1,64\n18,995\n36,1652\n72,1853\n108,1829\n", False), ("64,100\n32,200\n", True),
+     ("1,10\n1,11\n2,19\n2,20\n4,30\n", False), ("4,31\n1,10\n2,19\n", False),
+     ("64,1.5\n32,2.5\n", False)],
+)  # fmt: skip
+def test_columns_the_wrong_way_round_are_refused(tmp_path, text, refused):
+    """Whole throughputs pass for workers: what was fitted was the inverse, with a warning."""
+    path = tmp_path / "points.csv"
+    path.write_text(text)
+    done = run("fit", path, code=65 if refused else 0)
+    assert ("n must come first" in done.stderr) == refused
+    assert len(done.stderr.splitlines()) == refused
+
+
+@pytest.mark.parametrize(
     ("points", "code"),
     [([(1, 10)], 65), ([(1, 10), (1, 11)], 65), ([(1, 10), (2, 19)], 0)],
 )
@@ -308,10 +324,11 @@ def test_the_sweeps_own_table_and_compare_say_the_same(tmp_path):
     """The table is made machine by machine, `compare` of the whole file: nothing may differ."""
     from faultbench import table
     from faultbench.analysis import compare
+    from faultbench.analysis.frame import without_meaning
     from faultbench.cli.ratios import Ratios
 
     both = [*sweep_trials(noise=0.05), *sweep_trials(machine="virtual:epyc", noise=1e-5, cpus=99)]
-    df = table.frame(both)
+    df = without_meaning(table.frame(both))  # as `summary` has it
     whole = compare.by_column(df, "path").table
     for machine, part in df.groupby("machine"):
         mine = whole[whole["machine"] == machine]

@@ -37,6 +37,13 @@ def test_csv_to_stdout_and_to_a_file_are_the_same(results):
     assert (results / "r.csv").read_text() == done.stdout
 
 
+def test_a_dash_is_stdout(results):
+    done = export("r.jsonl", "-o", "-", cwd=results)
+    assert done.returncode == 0
+    assert done.stdout == export("r.jsonl", cwd=results).stdout
+    assert [p.name for p in results.iterdir()] == ["r.jsonl"]
+
+
 def test_a_torn_line_is_said_and_the_rest_exported(results):
     with (results / "r.jsonl").open("ab") as stream:
         stream.write(b'{"kind":"tri')

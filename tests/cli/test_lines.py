@@ -1,5 +1,6 @@
 """`--lines` names what a simulated fault waits for, spinning included, and of what total."""
 
+import dataclasses
 import re
 
 import pytest
@@ -16,8 +17,8 @@ pytest.importorskip("faultbench._virtual")
 
 def trial(path, workers, handler=Handler.EXT4, kernel="v6.6", **more):
     spec = TrialSpec("virtual:generic", kernel, path, resolve(kernel, path), handler,
-                     threads=workers, vmas=workers, faults=60, warmup_faults=20,
-                     **more)  # fmt: skip
+                     threads=workers, vmas=workers, faults=60,
+                     warmup_faults=20, **more)  # fmt: skip
     ran = get_machine("virtual").run(Job(spec, cost=costs.load("default").steps))
     extra = {name: ran[name] for name in ("lines", "steps")}
     return Trial(spec, Status(ran["status"]), worker=ran["worker"], extra=extra)
@@ -41,7 +42,7 @@ def test_spinning_is_told_with_the_total(capsys):
         parts = running[0] + waiting[0] + spinning[0] + asleep[0]
         assert parts == pytest.approx(total[0], abs=3)
     assert shown.index("ext4 retry") < shown.index("ext4 direct")
-    assert "never in a release" in shown
+    assert "never released" in shown
 
 
 def test_lines_add_up_to_the_waiting(capsys):
@@ -75,6 +76,28 @@ def test_each_case_is_named_and_has_its_own_total(capsys):
     heads = re.findall(r"^ext4 direct .*$", shown, re.MULTILINE)
     assert [head.rpartition(", ")[2] for head in heads] == ["pmd", "pte"]
     assert len(set(re.findall(r"^of ([\d,]+) ns a fault", shown, re.MULTILINE))) == 2
+
+
+def test_a_lone_worker_is_no_case_of_its_own(capsys):
+    """Its vmas are ``-``: it was printed beside the most workers of the very case."""
+    lines.show([trial(Path.DIRECT, n) for n in (1, 4)])
+    shown = capsys.readouterr().out
+    assert re.findall(r"^ext4 direct .*$", shown, re.MULTILINE) == [
+        "ext4 direct (v6.6 on virtual:generic), 4 workers, vmas private"
+    ]
+
+
+def test_names_from_a_file_do_not_reach_the_terminal_raw(capsys):
+    one = trial(Path.DIRECT, 4)
+    spec = dataclasses.replace(one.spec, kernel="v6.6\x1b[2J", knobs="a\x1b]0;x\x07")
+    named = [{**line, "name": f"\x1b[31m{line['name']}"} for line in one.extra["lines"]]
+    other = dataclasses.replace(one.spec, knobs="b")
+    lines.show([dataclasses.replace(one, spec=spec, extra={**one.extra, "lines": named}),
+                dataclasses.replace(one, spec=other)])  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "[31m" in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
 
 
 def test_no_simulated_trial_is_an_error():

@@ -7,8 +7,10 @@ import pytest
 
 from faultbench import costs
 from faultbench.cli import summary
+from faultbench.cli.info import _topology
 from faultbench.cli.ratios import Ratios
 from faultbench.disturbance import WORDS
+from faultbench.enums import WriterOp
 from faultbench.table import frame
 from tests.analysis.files import sweep_trials
 from tests.cli.test_analysis_commands import run
@@ -59,6 +61,36 @@ def test_work_by_count_is_said_in_the_title():
     ]
     assert rendered(trials)[0].endswith("6 trials each, 100 faults per worker")
     assert "per worker" not in rendered(sweep_trials())[0]
+
+
+def test_what_is_not_usual_stands_in_the_head():
+    """One --writer-op, --sync, --fallback or --writer-rate stood nowhere."""
+    asked = {"sync": True, "fallback_ppm": 500_000, "writer_op": WriterOp.MPROTECT,
+             "writer_rate": 1000}  # fmt: skip
+    few = list(sweep_trials(writers=(1,), vmas=("shared",), handlers=("ext4",)))
+    (head,) = (line for line in rendered(few) if line.startswith("ext4: "))
+    assert head == "ext4: pmd, write, 1 writer, vmas shared, map shared, files shared, " + (
+        "mms shared, locks of v6.6"
+    )
+    few = [replace(t, spec=replace(t.spec, **asked)) for t in few]
+    text = " ".join(" ".join(rendered(few)).split())
+    assert ", sync, fallback 0.5, writer-op mprotect, writer-rate 1000, locks of v6.6" in text
+
+
+def test_one_worker_never_overlaps_and_that_is_no_case_of_its_own():
+    few = [
+        replace(t, spec=replace(t.spec, overlap=t.spec.threads > 1))
+        for t in sweep_trials(writers=(0,), vmas=("shared",), handlers=("ext4",))
+    ]
+    lines = rendered(few)
+    assert "overlap, locks of v6.6" in next(line for line in lines if line.startswith("ext4: "))
+    assert not [line for line in lines if "False" in line]
+
+
+def test_info_of_a_host_that_does_not_say_which_cpus_are_online():
+    host = {"cpus": 2, "cpu_list": "0-1", "cores": 2, "sockets": 1}
+    assert _topology(host) == "2 CPUs, 2 cores, 1 socket"
+    assert _topology({**host, "online": "0-3"}).startswith("2 CPUs (0-1 of 0-3), ")
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -60,7 +60,7 @@ def test_a_sweep_prints_a_table_and_keeps_records(tmp_path):
     assert "CPU ns" in done.stdout
     assert "mmap_lock" in done.stdout
     assert "direct/retry" in done.stdout
-    assert "never in a release" in done.stdout
+    assert "never released" in done.stdout
     assert "cost profile default" in done.stdout
     results = records.read(tmp_path / "r.jsonl")
     assert len(results.trials) == 12

@@ -51,6 +51,34 @@ def test_commands_of_a_page_run(page, path, tmp_path):
         assert "Traceback" not in done.stderr, f"{page.name}, block {number}"
 
 
+@pytest.fixture
+def readme(tmp_path):
+    """The README's three examples, their sweeps shortened, their database a file that is here."""
+    text = (ROOT / "README.md").read_text()
+    (code,) = (b for b in blocks(ROOT / "README.md") if b.startswith("faultbench sweep --kernel"))
+    assert code.count("faultbench ") == 3
+    assert f"Three examples (with `.venv/bin` on the PATH):\n\n```sh\n{code}```" in text
+    (tmp_path / "db").write_bytes(bytes(4 << 20))
+    short = "--repeats 1 --no-plot "
+    return (
+        code.replace("sweep --kernel", f"sweep {short}--duration 5ms --warmup 1ms --kernel")
+        .replace("sweep --machine virtual", f"sweep {short}--faults 8 --machine virtual")
+        .replace("/mnt/pmem/db", "db")
+    )
+
+
+def test_the_examples_of_the_readme_run(readme, path, tmp_path):
+    done = subprocess.run(
+        ["sh", "-e", "-c", readme], cwd=tmp_path, env=os.environ | {"PATH": path},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    for said in ("v6.6/v6.5", "hottest cache lines", "2 ranges looked at"):
+        assert said in done.stdout, said
+    assert (tmp_path / "up.jsonl").exists()
+
+
 def test_there_are_commands_to_run():
     assert sum(len(blocks(p)) for p in PAGES) >= 12
 

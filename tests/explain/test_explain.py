@@ -138,7 +138,7 @@ def test_a_kernel_before_6_5_has_its_own_function():
     assert {mark for mark, *_ in rows(shown)} == {" "}  # the same steps under two names
 
 
-NEVER = "never in a release"
+NEVER = "never released"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import NEVER_RELEASED
 from faultbench.errors import DataError, OutputError
 from faultbench.plots import counters, latency, scalability, sheet, style, surface, sweep_figures
-from faultbench.plots.facets import Context, facets, spread
+from faultbench.plots.facets import Context, facets
 from tests.analysis.frames import sweep
 
 MODEL = {"virtual:epyc": "model of AMD EPYC 7742, 5 of 12 latencies estimated"}
@@ -270,6 +271,21 @@ def test_ledger_and_lines_are_drawn(tmp_path, drawn):
     assert NEVER_RELEASED in words(drawn[0])
     assert "SIMULATED: model of M" in words(drawn[1])
     assert "must not claim" in words(drawn[2])
+
+
+def test_bars_of_a_ledger_are_named_among_all_cases(tmp_path, drawn):
+    """All that were shown had a writer, and so none of them said so."""
+    from faultbench.analysis.parts import Ledger, Part
+    from faultbench.plots import ledger
+
+    cases = [{"machine": "virtual:m", "handler": "ext4", "writers": w, "threads": n}
+             for w in (0, 1) for n in range(1, ledger.MOST + 1)]  # fmt: skip
+    made = [Ledger(c, "retry", "direct", Part("", 100.0 * c["writers"] + c["threads"]), [], True)
+            for c in cases]  # fmt: skip
+    ledger.draw(made, tmp_path / "x", Context())
+    labels = [tick.get_text() for tick in drawn[0].axes[0].get_yticklabels()]
+    assert len(labels) == ledger.MOST
+    assert all("1 writer" in label for label in labels)
 
 
 def simulated_lines(path, ns, wait_ns, **more):

@@ -6,7 +6,7 @@ import pytest
 
 from faultbench.analysis import formats
 from faultbench.analysis.parts import Ledger, Part
-from faultbench.report import page, tables
+from faultbench.report import markdown, page, tables
 from tests.analysis.files import sweep_trials
 from tests.analysis.test_ledger import DIRECT, RETRY, simulated
 from tests.report.test_report import gathered
@@ -39,6 +39,19 @@ def test_each_machine_has_a_table_of_its_own_measured_first(both):
     assert not any("virtual" in row[0] or "threads ·" in row[0] for t in made for row in t.rows)
     assert "CPU-time B/A" not in made[1].headings  # its CPU time is its time
     assert sum(len(t.rows) for t in made) == len(both.comparisons[0][1].table)
+
+
+def test_markdown_has_the_tables_of_the_page(both):
+    """It had all machines in one table, with a CPU-time ratio that simulated ones have not."""
+    text = markdown.render(both)
+    heads = [line for line in text.splitlines() if line.startswith("| case |")]
+    made = [t for _, wall, cpu in both.comparisons for t in tables.comparisons(wall, cpu)]
+    assert heads[: len(made)] == ["| " + " | ".join(t.headings) + " |" for t in made]
+    assert ["CPU-time B/A" in head for head in heads[:2]] == [True, False]
+    measured, simulated = (text.index(f"**{t.title}**") for t in made[:2])
+    assert measured < text.index(heads[0]) < simulated < text.index(heads[1])
+    assert "**faster**" in text
+    assert "A = retry, B = direct" in text
 
 
 def test_the_simulated_ledger_does_not_push_out_the_measured_one(both):

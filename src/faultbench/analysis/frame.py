@@ -4,7 +4,7 @@
 asked of the trial (machine, handler, threads, …) and never of the name of the file it came from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from faultbench import rules
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError
-from faultbench.rules import unconfirmed
 
 COLUMNS = tuple(
     "trial_id machine kernel path handler order access vmas files mms writers threads repeat "
@@ -29,9 +29,10 @@ KEY_EXTRAS = tuple("set map sync fallback overlap writer_op writer_rate pin".spl
 # How several workers share what they fault in: for a single one all are the same.
 SHARING = ("vmas", "files", "mms", "overlap")
 Indices = npt.NDArray[np.intp]
+UNSHARED = ("-", "private")  # vmas of which no worker shares one with another
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
-NEVER_RELEASED = "retry: linux-next Jul–Aug 2023, never released"
+NEVER_RELEASED = rules.NEVER_RELEASED
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,18 @@ def checked(
     for column in key_columns(kept):
         if kept[column].isna().any():
             kept[column] = kept[column].astype(object).where(kept[column].notna(), "-")
-    return kept, notes
+    return without_meaning(kept), notes
+
+
+def without_meaning(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with ``-`` for overlap where no worker shares a mapping with another.
+
+    There it is never asked for: ``False`` would tell cases apart that ``--overlap`` leaves alike.
+    """
+    if "overlap" not in df.columns:
+        return df
+    apart = df["vmas"].isin(UNSHARED) | (df["threads"].astype(int) == 1)
+    return df.assign(overlap=df["overlap"].astype(object).mask(apart, "-"))
 
 
 def cases(df: pd.DataFrame, keys: Sequence[str], metric: str) -> Cases:
@@ -208,7 +220,7 @@ def unconfirmed_in(df: pd.DataFrame) -> str:
 
     Of a kernel that really ran, imported results among them, there is nothing to confirm.
     """
-    return unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
+    return rules.unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
 
 
 def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
@@ -228,10 +240,13 @@ def describe(keys: pd.DataFrame, row: int = 0, ignore: Sequence[str] = ()) -> st
     return in_words({c: keys[c].iloc[row] for c in shown})
 
 
-def names_of(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
-    """Return ``describe`` of every case; what differs is found once."""
-    shown = telling(keys, ignore)
-    if len(keys) <= 1 or not shown:
+def names_of(
+    keys: pd.DataFrame, ignore: Sequence[str] = (), also: Collection[str] = ()
+) -> list[str]:
+    """Return ``describe`` of every case; what differs is found once. ``also`` is named too."""
+    differing = telling(keys, ignore)
+    shown = [c for c in keys.columns if c in differing or c in also]
+    if (len(keys) <= 1 and not also) or not shown:
         return [describe(keys, i, ignore) for i in range(len(keys))]
     columns = [keys[c].tolist() for c in shown]
     return [in_words(dict(zip(shown, row, strict=True))) for row in zip(*columns, strict=True)]

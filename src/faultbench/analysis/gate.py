@@ -1,8 +1,8 @@
 """Rules of ``compare --fail-if``: a metric, a case, a threshold.
 
-    faults_per_s < -5%                       the rate fell by more than 5 %, and the verdict is
-    not noise delta_median_pct < -5 for handler=ext4   a value of the JSON output, whatever the
-    verdict verdict = slower for threads=2,writers=0
+    faults_per_s < -5%                         the rate fell by more than 5 %, and not in the noise
+    delta_median_pct < -5 for handler=ext4     a value of the JSON output, whatever the verdict
+    verdict = slower for threads=2,writers=0
 
 A rule that matches no case, or can judge none of those it matches, is an error: a gate that tests
 nothing must not pass.
@@ -81,6 +81,11 @@ def parse(text: str) -> Rule:
             raise UsageError(f"--fail-if {text!r}: the threshold must be finite")
         if found["pct"] and metric not in (WALL, CPU) and not metric.endswith("_pct"):
             raise UsageError(f"--fail-if {text!r}: {metric} is not in per cent")
+        if not found["pct"] and metric in (WALL, CPU):
+            raise UsageError(
+                f"--fail-if {text!r}: a rule on {metric} is about its change from A to B: write "
+                f"'{metric} {op} -5%'; a rate as it stands is median_a or median_b"
+            )
     case: dict[str, str] = {}
     for part in (found["case"] or "").split(","):
         key, sep, wanted = part.strip().partition("=")

@@ -19,7 +19,15 @@ import scipy
 
 from faultbench import costs
 from faultbench.analysis import stats
-from faultbench.analysis.frame import WALL, cases, has_flag, is_virtual, key_columns
+from faultbench.analysis.frame import (
+    SHARING,
+    WALL,
+    cases,
+    has_flag,
+    is_virtual,
+    key_columns,
+    telling,
+)
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
 from faultbench.analysis.stats import Array
 
@@ -106,8 +114,8 @@ class Differences:
 
     def alone(self, case: Case, path: str) -> Case:
         """Return the case of one worker and no writer, where sharing means nothing."""
-        quiet = self.altered(case, threads="1", overlap="False", **QUIET)
-        for column in ("vmas", "files", "mms"):
+        quiet = self.altered(case, threads="1", **QUIET)
+        for column in SHARING:
             if self.one(path, quiet) is None:
                 quiet = self.altered(quiet, **{column: "-"})
         return quiet
@@ -131,13 +139,14 @@ def on_threads(
         return []
     df = as_one_kernel(df, a, b)
     found = Differences(fault_ns(df))
-    told = df.groupby("cost")["cost_digest"] if "cost_digest" in df else ()
-    digests = {str(cost): set(group.dropna()) for cost, group in told}
+    costs = df.groupby("cost")["cost_digest"] if "cost_digest" in df else ()
+    digests = {str(cost): set(group.dropna()) for cost, group in costs}
     totals = []
     for case, values in found.cases.get(a, ()):
         total = found.of(a, b, case)
         if total is not None and np.isfinite(total).sum() >= 2:
             totals.append((abs(float(np.nanmedian(total))), case, values, total))
+    told = tuple(telling(pd.DataFrame([values for _, _, values, _ in totals])))
     totals.sort(key=lambda entry: -entry[0])
     drafts = []
     for _, case, values, total in totals[:most]:
@@ -151,7 +160,7 @@ def on_threads(
         Ledger(
             values, a, b, next(made), [next(made) for _ in parts], exact=False,
             residual_interval=closing(whole.values, [part.values for part in parts]),
-            within=[next(made) for _ in beside],
+            within=[next(made) for _ in beside], told=told,
         )
         for values, whole, parts, beside in drafts
     ]  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from faultbench.analysis.frame import kernel_order
+from faultbench.analysis.frame import kernel_order, names_of
 from faultbench.enums import Path
 from faultbench.rules import KERNELS, resolve
 
@@ -28,7 +28,8 @@ class Part:
 class Ledger:
     """The parts of one case. ``total`` is the measured difference A − B in ns per fault.
 
-    ``within`` says what the residual is made of, as far as anything tells; it is no part.
+    ``within`` says what the residual is made of, as far as anything tells; it is no part. ``told``
+    are the keys that tell apart the cases among which this one was chosen.
     """
 
     case: dict[str, object]
@@ -39,11 +40,23 @@ class Ledger:
     exact: bool
     residual_interval: tuple[float, float] = (math.nan, math.nan)
     within: list[Part] = field(default_factory=list)
+    told: tuple[str, ...] = ()
 
     @property
     def residual(self) -> float:
         """What the parts leave unexplained, ns per fault."""
         return self.total.ns - sum(part.ns for part in self.parts)
+
+
+def foremost(ledgers: Sequence[Ledger], most: int) -> tuple[list[Ledger], list[str]]:
+    """Return the ledgers of the cases that differ most, and their names among all cases.
+
+    What those that are shown share may be what tells them from the others.
+    """
+    every = sorted(ledgers, key=lambda entry: -abs(entry.total.ns))
+    told = {key for entry in every for key in entry.told} - {"machine"}
+    names = names_of(pd.DataFrame([entry.case for entry in every]), also=told)
+    return every[:most], names[:most]
 
 
 def sides(ledgers: Sequence[Ledger]) -> list[str]:

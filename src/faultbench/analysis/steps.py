@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
-from faultbench.analysis.frame import KEY, KEY_EXTRAS, is_virtual, key_columns
+from faultbench.analysis.curves import ends
+from faultbench.analysis.frame import KEY, KEY_EXTRAS, UNSHARED, is_virtual, key_columns
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError
@@ -170,17 +171,17 @@ def by_case(trials: Iterable[Trial]) -> dict[Case, list[Trial]]:
             continue
         if (case := known.get(trial.spec.case_id)) is None:
             asked = of_spec(trial.spec)
+            if asked["vmas"] in UNSHARED:  # as `without_meaning` has it
+                asked["overlap"] = "-"
             case = known[trial.spec.case_id] = tuple(asked[key] for key in KEYS)
         found.setdefault(case, []).append(trial)
     return found
 
 
 def _at_most_workers(cases: Iterable[Case]) -> set[Case]:
-    """Return of cases that differ in their workers only the one with the most."""
-    most: dict[Case, Case] = {}
-    for case in cases:  # threads are the last of `KEYS`
-        most[case[:-1]] = max(case, most.get(case[:-1], case), key=lambda one: int(str(one[-1])))
-    return set(most.values())
+    """Return the cases with the most workers of their curve."""
+    found = list(cases)
+    return {found[at] for at in ends(found, KEYS)}
 
 
 def waiting(trials: Iterable[Trial], path: str = "direct") -> pd.DataFrame:

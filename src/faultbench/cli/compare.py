@@ -178,9 +178,9 @@ def _compare(
 
 
 def _same_host(a: "Loaded", b: "Loaded", files: list[Path], *, force: bool) -> None:
-    from faultbench.analysis.hosts import FACTS, unlike
     from faultbench.cli._results import say
     from faultbench.errors import DataError
+    from faultbench.host import FACTS, unlike
 
     for side, path in ((a, files[0]), (b, files[1])):
         told = any(side.host.get(fact) is not None for fact in FACTS)

@@ -16,7 +16,9 @@ def export(
     ] = "csv",
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="Default: stdout.", metavar="OUT", show_default=False),
+        typer.Option(
+            "-o", "--output", help="Default, and -: stdout.", metavar="OUT", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Export trials as a tidy CSV, or as will-it-scale's CSV for its postprocess.py.
@@ -29,6 +31,8 @@ def export(
     from faultbench.output import writable
 
     values.choice("format", format, ("csv", "will-it-scale"))
+    if output == "-":
+        output = None
     if output is not None:
         writable(output, file)
         if format == "will-it-scale" and wis.title_of(output) == output:
@@ -39,7 +43,10 @@ def export(
     if format == "csv":
         _write(output, lambda write: table.to_csv(results.trials, write))
         return
-    series = wis.series(results.trials)
+    cpus = wis.machine_cpus({t.spec.machine for t in results.trials}, results.header.host)
+    if unknown := wis.unknown_idle(results.trials, cpus):
+        say(f"{file}: how many CPUs {', '.join(unknown)} had is not known: its idle columns are 0")
+    series = wis.series(results.trials, cpus)
     if output is None and len(series) > 1:
         raise UsageError(f"{file}: {len(series)} series, one file each; name the first with -o")
     for number, one in enumerate(series):

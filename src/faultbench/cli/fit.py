@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,6 +89,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     import pandas as pd
 
     from faultbench.analysis import stats, usl
+    from faultbench.analysis.curves import spread
     from faultbench.analysis.formats import plain
     from faultbench.analysis.frame import (
         cases,
@@ -99,7 +101,6 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     )
     from faultbench.cli._results import context_of, load, say
     from faultbench.errors import DataError
-    from faultbench.plots.facets import SHARES, spread
 
     loaded = load(file, trials=False)
     kept, notes = checked(loaded.df, metric)
@@ -111,7 +112,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
         say(note)
     if kept.empty:
         raise DataError(f"{file}: no trial left to fit")
-    kept = _labelled(spread(kept), SHARES)
+    kept = spread(kept)
     kept["threads"] = kept["threads"].astype(int)
     keys = key_columns(kept, without=("threads",))
     groups = list(kept.groupby(keys, sort=False, dropna=False))
@@ -129,14 +130,6 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
             one = replace(one, warnings=[*one.warnings, said])
         fits.append((case, describe(names, i), one))
     return fits, context_of(loaded)
-
-
-def _labelled(df: Any, columns: tuple[str, ...]) -> Any:
-    """Give sharing that equals the number of workers one name, so that a curve stays one case."""
-    for column in columns:
-        same = df[column].astype(str) == df["threads"].astype(str)
-        df.loc[same, column] = "private"
-    return df
 
 
 def _print(name: str, one: "Usl") -> None:
@@ -213,7 +206,25 @@ def _read_csv(file: Path) -> tuple[list[float], list[float]]:
         raise DataError(f"{file}: neither a results file nor a CSV") from None
     if not n:
         raise DataError(f"{file}: holds no points")
+    _check_order(file, n, rates)
     return n, rates
+
+
+def _check_order(file: Path, n: list[float], rates: list[float]) -> None:
+    """Refuse columns without a header where only the second one reads as numbers of workers."""
+    from faultbench.errors import DataError
+
+    if not all(b > a for a, b in pairwise(rates)) or not all(r >= 1 and r % 1 == 0 for r in rates):
+        return
+    # Repeats of one n may climb by chance; their rates are then above it.
+    repeats = any(b == a for a, b in pairwise(n)) and all(
+        r < w for w, r in zip(n, rates, strict=True)
+    )
+    if repeats or any(b < a for a, b in pairwise(n)):
+        raise DataError(
+            f"{file}: the first column falls or repeats and the second counts upwards in whole "
+            "numbers, as workers do; n must come first (or sort the lines by n)"
+        )
 
 
 def _check_header(file: Path, cells: list[str]) -> None:

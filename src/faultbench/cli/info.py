@@ -69,7 +69,7 @@ def collect() -> dict[str, Any]:
 
 def _topology(host: dict[str, Any]) -> str:
     words = [f"{host['cpus']} CPU{'' if host['cpus'] == 1 else 's'}"]
-    if host["online"] != host["cpu_list"]:
+    if host.get("online", host["cpu_list"]) != host["cpu_list"]:
         words[0] += f" ({host['cpu_list']} of {host['online']})"
     words.append(f"{host['cores']} core{'' if host['cores'] == 1 else 's'}")
     words.append(f"{host['sockets']} socket{'s' if host['sockets'] > 1 else ''}")

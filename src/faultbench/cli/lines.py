@@ -27,6 +27,7 @@ def show(trials: Sequence[Trial]) -> None:
     from faultbench.analysis.frame import in_words, telling
     from faultbench.analysis.spent import KEYS, in_order, spent
     from faultbench.analysis.steps import hottest
+    from faultbench.cli._results import safe
     from faultbench.rules import NEVER_RELEASED, unconfirmed
 
     table = hottest(trials)
@@ -42,23 +43,24 @@ def show(trials: Sequence[Trial]) -> None:
         shared = f", vmas {vmas}" if vmas != "-" else ""
         beside = f", {writers} writer{'s' if writers != 1 else ''}" if writers else ""
         more = in_words({k: where[k] for k in others})
-        print(
-            f"\n{handler} {path} ({kernel} on {machine}), {_workers(threads)}{shared}{beside}"
-            f"{more and ', '}{more.replace(' · ', ', ')}"
-        )
+        head = f"{handler} {path} ({kernel} on {machine}), {_workers(threads)}{shared}{beside}"
+        print(safe(f"\n{head}{more and ', '}{more.replace(' · ', ', ')}"))
         if time := whole.get(key):
-            print("\n".join(textwrap.wrap(time.in_words(), WIDTH, subsequent_indent="  ")))
+            told = safe(time.in_words())
+            print("\n".join(textwrap.wrap(told, WIDTH, subsequent_indent="  ")))
         _print(part)
     if any(trial.spec.writers for trial in trials):
         print("\n  waiting for a line is that of workers and writers, per fault")
     if "retry" in set(table["path"]):
         print(f"\n  {NEVER_RELEASED}")
     if said := unconfirmed(trial.spec.kernel for trial in trials):
-        print(f"  {said}")
+        print(f"  {safe(said)}")
 
 
 def _print(lines: pd.DataFrame) -> None:
     """Print the lines of a case that anybody waited for, or that moved; the sum of the others."""
+    from faultbench.cli._results import safe
+
     hot = lines[(lines["wait_ns"] >= LEAST_NS) | (lines["transfers"] >= LEAST_MOVES)]
     if hot.empty:
         print("  no line travelled: every access found its line")
@@ -70,7 +72,7 @@ def _print(lines: pd.DataFrame) -> None:
     if not others.empty:
         rows.append((others["wait_ns"].sum(), others["transfers"].sum(), "all other lines"))
     for ns, moves, name in rows:
-        print(f"{ns:>10,.0f} {moves:>10.2f}  {name}")
+        print(f"{ns:>10,.0f} {moves:>10.2f}  {safe(name)}")
 
 
 def _workers(count: object) -> str:

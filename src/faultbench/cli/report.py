@@ -94,7 +94,8 @@ def _figures(file: Path, loaded: "Loaded", said: "Facts", folder: Path) -> list[
 
 def _left_out(loaded: "Loaded") -> str:
     """Return what the figures of a page leave out, in words; empty where they show all."""
-    from faultbench.plots.facets import chosen, facets, line_column, spread
+    from faultbench.analysis.curves import spread
+    from faultbench.plots.facets import chosen, facets, line_column
 
     if loaded.results.header.source == "lab":
         return ""

@@ -54,11 +54,10 @@ def finished(results: records.Results, *, retry_failed: bool) -> set[str]:
 def check(results: records.Results, identity: dict[str, Any], planned: Iterable[str]) -> None:
     """Raise where what is left to run would not go with what is there."""
     before = results.header.host
-    if identity and before and (differing := host.like(before, identity)):
-        key = differing[0]
+    if differing := host.unlike(before, identity):
         raise UsageError(
-            f"{results.path}: measured on another host ({key} was {before.get(key)}, "
-            f"here {identity.get(key)}); begin a new file with -o"
+            f"{results.path}: measured on another host (there and here {'; '.join(differing)}); "
+            "begin a new file with -o"
         )
     good = {trial.trial_id for trial in results.trials if trial.status is Status.OK}
     if strange := len(good - set(planned)):

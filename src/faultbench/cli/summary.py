@@ -42,6 +42,7 @@ AXES = {
     "writer_op": "writer-op",
     "writer_rate": "rate",
 }
+UNLESS = {"sync": False, "fallback": 0.0, "overlap": False, "writer_op": "beside", "writer_rate": 0}
 WAYS = ("kernel", "path", "set")
 WIDE = 110
 MARK = "†"  # a row with transient trials
@@ -69,10 +70,10 @@ def show(trials: Sequence[Trial], cost: CostProfile) -> None:
     """Print the table to stdout."""
     from rich.console import Console
 
-    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 120
-    console = Console(width=max(width, 80), highlight=False, soft_wrap=True)
+    width = max(shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 120, 80)
+    console = Console(width=width, highlight=False, soft_wrap=True)
     with console.capture() as captured:  # rich would end us itself when stdout is closed
-        for line in render(trials, cost, max(width, 80)):
+        for line in render(trials, cost, width):
             console.print(line)
     sys.stdout.write(captured.get())
 
@@ -81,7 +82,9 @@ def render(trials: Sequence[Trial], cost: CostProfile, width: int) -> list[Text]
     """Return the lines of the table for a terminal of that width."""
     from rich.text import Text
 
-    df = table.frame(trials)
+    from faultbench.analysis.frame import without_meaning
+
+    df = without_meaning(table.frame(trials))
     good = df[df["status"] == "ok"]
     lines: list[Text] = []
     if good.empty:
@@ -137,9 +140,14 @@ def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
     for axis, noun in (("threads", "worker"), ("writers", "writer")):
         if axis not in shown and part[axis].nunique() == 1:
             words.append(f"{first[axis]} {noun}{'' if first[axis] == 1 else 's'}")
-    for axis in ("map", "files", "mms"):
+    for axis in ("vmas", "map", "files", "mms"):
         if _same(part, axis):
             words += [f"{axis} {value}" for value in set(part[axis]) - {"-"}]
+    for axis, usual in UNLESS.items():  # said where it is not what a sweep does by itself
+        if _same(part, axis):
+            (value,) = set(part[axis]) - {"-"}
+            name = axis.replace("_", "-")
+            words += [] if value == usual else [name] if value is True else [f"{name} {value}"]
     if _same(good, "kernel"):
         of = "kernel" if first["machine"] == "kernel" else "locks of"
         words.append(f"{of} {first['kernel']}")
@@ -149,12 +157,11 @@ def _constants(good: pd.DataFrame, part: pd.DataFrame) -> str:
 
 
 def _same(part: pd.DataFrame, axis: str) -> bool:
-    values = set(part[axis]) - {"-"}
-    return len(values) == 1
+    return len(set(part[axis]) - {"-"}) == 1
 
 
 def _varied(df: pd.DataFrame) -> list[str]:
-    return [a for a in AXES if df[a].nunique() > 1 and not (_same(df, a))] or ["threads"]
+    return [a for a in AXES if df[a].nunique() > 1 and not _same(df, a)] or ["threads"]
 
 
 def _section(
@@ -200,12 +207,7 @@ def _rows(part: pd.DataFrame, axes: list[str]) -> list[tuple[dict[str, Any], boo
     """Return one (values, is the first of its point) per way of a fault, sorted."""
     from faultbench.analysis.frame import kernel_order, natural
 
-    figures = [
-        "cpu_ns_per_fault",
-        "mmap_lock_reads_per_1000",
-        "parks_per_1000",
-        "faults_per_s",
-    ]
+    figures = "cpu_ns_per_fault mmap_lock_reads_per_1000 parks_per_1000 faults_per_s".split()
     rows = []
     for _, trials in part.groupby("case_id", sort=False):
         row: dict[str, Any] = {str(k): v for k, v in trials.iloc[0].items()}

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import key_columns, label
 from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
@@ -21,7 +22,6 @@ from faultbench.plots.facets import (
     line_column,
     line_names,
     line_paths,
-    spread,
     stem,
     subject,
 )

@@ -19,8 +19,6 @@ from faultbench.analysis.frame import (
 )
 from faultbench.analysis.ledger import Ledger
 
-SHARES = ("vmas", "files", "mms")
-
 
 @dataclass(frozen=True)
 class Context:
@@ -76,23 +74,6 @@ def unnamed(df: pd.DataFrame) -> str:
         return "imported"
     kernels = [str(k) for k in df["kernel"].unique() if str(k) != "-"]
     return f"kernel {kernels[0]}" if len(kernels) == 1 else "path not known"
-
-
-def spread(df: pd.DataFrame) -> pd.DataFrame:
-    """Repeat one-worker rows, where private and shared mean the same (``-``), in each panel.
-
-    One trial stands at the start of both curves; it is not counted twice, only drawn twice.
-    """
-    same = [c for c in ("machine", "handler") if c in df.columns]
-    for column in (c for c in SHARES if c in df.columns):
-        lone = (df[column] == "-") & (df["threads"].astype(int) == 1)
-        named = df.loc[df[column] != "-", [*same, column]].drop_duplicates()
-        if not lone.any() or named.empty:
-            continue
-        drawn = df[lone].drop(columns=column).merge(named, on=same, how="left")
-        drawn[column] = drawn[column].fillna("-")
-        df = pd.concat([df[~lone], drawn[df.columns]], ignore_index=True)
-    return df
 
 
 def facets(df: pd.DataFrame, column: str) -> Iterator[Facet]:

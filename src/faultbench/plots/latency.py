@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import NEVER_RELEASED, PATHS, key_columns, label
 from faultbench.analysis.latency import OUTCOMES, QUANTILES
 from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
-from faultbench.plots.facets import Context, Facet, chosen, facets, spread, stem, subject
+from faultbench.plots.facets import Context, Facet, chosen, facets, stem, subject
 
 LOOKS = {
     "direct": style.PATH_LINES["direct"],

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.patches import Patch
 
-from faultbench.analysis.frame import NEVER_RELEASED, describe, is_virtual
-from faultbench.analysis.parts import Ledger, sides
+from faultbench.analysis.frame import NEVER_RELEASED, is_virtual
+from faultbench.analysis.parts import Ledger, foremost, sides
 from faultbench.plots import sheet, style
 from faultbench.plots.facets import Context, stem
 
@@ -47,11 +46,10 @@ def draw(ledgers: Sequence[Ledger], prefix: Path | str, context: Context) -> lis
 
 
 def _figure(ledgers: Sequence[Ledger], target: Path, context: Context) -> list[Path]:
-    shown = sorted(ledgers, key=lambda entry: -abs(entry.total.ns))[:MOST]
-    cases = pd.DataFrame([entry.case for entry in shown])
+    shown, told = foremost(ledgers, MOST)
     names = [
-        ("SIMULATED · " if is_virtual(e.case.get("machine")) else "") + describe(cases, i)
-        for i, e in enumerate(shown)
+        ("SIMULATED · " if is_virtual(entry.case.get("machine")) else "") + name
+        for entry, name in zip(shown, told, strict=True)
     ]
     with sheet.styled():
         height = 0.44 * len(shown) + 3.2

@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import Comparison, by_column
+from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import WALL, cases, has_flag, key_columns
 from faultbench.errors import DataError
 from faultbench.plots import sheet, style
@@ -24,7 +25,6 @@ from faultbench.plots.facets import (
     line_paths,
     pages,
     select,
-    spread,
     stem,
     subject,
     unnamed,

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import by_column
+from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import NEVER_RELEASED, WALL
 from faultbench.errors import DataError
 from faultbench.plots import sheet, style
@@ -27,7 +28,6 @@ from faultbench.plots.facets import (
     facets,
     line_column,
     select,
-    spread,
     stem,
     subject,
 )

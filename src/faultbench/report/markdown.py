@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from faultbench.analysis import formats
+from faultbench.analysis import formats, stats
 from faultbench.report import tables
 from faultbench.report.facts import COUNTER_HEADINGS, TIB_HEADINGS, Facts
 
@@ -17,12 +17,14 @@ def render(facts: Facts) -> str:
         lines += [f"**{_text(badge.text)}:** " + _text(" ".join(said)), ""]
     lines += [f"- {_text(s)}" for s in facts.released]
     for by, wall, cpu in facts.comparisons:
-        lines += ["", f"## By {by}", "", formats.to_markdown(wall, cpu)]
+        lines += ["", f"## By {by}"]
+        for table in tables.comparisons(wall, cpu):
+            lines += _titled(table)
+        lines += _notes(formats.footnotes(wall))
     if facts.ledgers:
         lines += ["", "## Cost ledger"]
         for table in tables.ledgers(facts.ledgers):
-            lines += ["", *([f"**{_text(table.title)}**", ""] if table.title else [])]
-            lines += [*_table(table.headings, table.rows), *_notes(table.notes)]
+            lines += _titled(table)
     if facts.tib:
         lines += ["", "## Time to fault in 1 TiB", "", *_table(TIB_HEADINGS, facts.tib)]
         lines += ["", _text(facts.tib_note)]
@@ -41,13 +43,23 @@ def render(facts: Facts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _titled(table: tables.Table) -> list[str]:
+    head = [f"**{_text(table.title)}**", ""] if table.title else []
+    return ["", *head, *_table(table.headings, table.rows), *_notes(table.notes)]
+
+
 def _notes(notes: Sequence[str]) -> list[str]:
     return ["", *(f"- {_text(note)}" for note in notes)] if notes else []
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     made = ["| " + " | ".join(map(_text, headings)) + " |", "|" + "---|" * len(headings)]
-    return [*made, *("| " + " | ".join(map(_text, row)) + " |" for row in rows)]
+    return [*made, *("| " + " | ".join(map(_cell, headings, row)) + " |" for row in rows)]
+
+
+def _cell(heading: str, text: str) -> str:
+    real = heading == "verdict" and text in (stats.FASTER, stats.SLOWER)
+    return f"**{_text(text)}**" if real else _text(text)
 
 
 def _text(text: str) -> str:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from faultbench.analysis import formats
 from faultbench.analysis.compare import Comparison
-from faultbench.analysis.frame import is_virtual, names_of
+from faultbench.analysis.frame import is_virtual
 from faultbench.analysis.ledger import Ledger
+from faultbench.analysis.parts import foremost
 from faultbench.analysis.parts import notes as ledger_notes
 
 FIRST = ("case", "verdict", "B/A", "95 % interval", "noise floor", "CPU-time B/A")
@@ -79,16 +80,13 @@ def ledgers(entries: Sequence[Ledger]) -> list[Table]:
     found = []
     for machine, title in _machines([str(e.case.get("machine")) for e in entries]):
         mine = [e for e in entries if str(e.case.get("machine")) == machine]
-        mine.sort(key=lambda entry: -abs(entry.total.ns))
         found.append(_ledger(title, mine))
     return found
 
 
 def _ledger(title: str, every: list[Ledger]) -> Table:
-    shown, count = every[:MOST_LEDGERS], len(every)
-    # Among all of them: what those that are shown share may be what tells them from the others.
-    told = names_of(pd.DataFrame([entry.case for entry in every]))
-    headings = ("ns per fault", *told[: len(shown)])
+    (shown, named), count = foremost(every, MOST_LEDGERS), len(every)
+    headings = ("ns per fault", *named)
     names = list(dict.fromkeys(part.name for entry in shown for part in entry.parts))
     rows, idle = [], []
     for name in names:
