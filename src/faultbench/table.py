@@ -3,7 +3,8 @@
 `COLUMNS` is a contract (design §6): exactly these first, in this order; more may follow.
 
 Counters are sums over the workers; ``mmap_lock_writes`` adds the writers'. ``window_ns`` is the
-workers' mean window. A trial whose status is not ``ok`` has no rate and no latency.
+workers' mean window (`windows.mean_window`). A trial whose status is not ``ok`` has no rate and no
+latency.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from faultbench.enums import Order, Path, Status
 from faultbench.histogram import merge, quantiles
 from faultbench.rules import NEVER_RELEASED, unconfirmed
+from faultbench.windows import mean_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,8 +134,9 @@ def _counters(trial: Trial, values: dict[str, Any]) -> None:
     for name in _WORKER:
         if name in worker:
             values[name] = sum(worker[name])
-    windows = worker.get("window_ns", [])
-    values["window_ns"] = round(sum(windows) / len(windows)) if windows else None
+    values["window_ns"] = (
+        round(mean_window(trial.spec, worker)) if worker.get("window_ns") else None
+    )
     values["cpu_ns"] = sum(worker["cpu_ns"]) if "cpu_ns" in worker else None
     if faults := worker.get("faults"):
         values["faults"] = sum(faults)
@@ -153,13 +156,13 @@ def _counters(trial: Trial, values: dict[str, Any]) -> None:
 def skew(trial: Trial) -> float | None:
     """Return how far the workers' starts or ends lie apart, as a share of the mean window."""
     starts, ends = trial.worker.get("start_ns"), trial.worker.get("end_ns")
-    windows = trial.worker.get("window_ns")
-    if not starts or not ends or not windows or not sum(windows):
+    window = mean_window(trial.spec, trial.worker)
+    if not starts or not ends or not window:
         return None
     apart = max(starts) - min(starts)
     if trial.spec.duration_ns:  # with fixed work, workers end when they have done it
         apart = max(apart, max(ends) - min(ends))
-    return apart * len(windows) / sum(windows)
+    return apart / window
 
 
 def _rates(trial: Trial, values: dict[str, Any]) -> None:
