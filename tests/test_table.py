@@ -109,6 +109,24 @@ def test_with_fixed_work_a_short_window_is_a_fast_worker():
     assert table.row(fixed)["window_ns"] == 500_000_050
 
 
+def test_with_fixed_work_a_share_is_a_rate():
+    worker = AWAY | {"window_ns": [10**9, 3 * 10**9], "faults": [200, 200]}
+    spec = replace(SPEC, duration_ns=0, faults=200)
+    row = table.row(replace(TRIAL, spec=spec, worker=worker))
+    assert (row["worker_faults_min"], row["worker_faults_max"]) == (200, 200)
+    assert (row["worker_share_min"], row["worker_share_max"]) == (133, 400)
+    # an emulator's times are nobody's
+    row = table.row(replace(TRIAL, spec=spec, worker=worker, flags=("emulated",)))
+    assert (row["worker_share_min"], row["worker_share_max"]) == (200, 200)
+
+
+def test_with_a_fixed_duration_a_share_is_what_was_done():
+    row = table.row(TRIAL)
+    assert (row["worker_share_min"], row["worker_share_max"]) == (100, 300)
+    row = table.row(replace(TRIAL, worker=AWAY))
+    assert (row["worker_share_min"], row["worker_share_max"]) == (0, 400)
+
+
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])
 def test_only_ok_has_a_rate(status):
     row = table.row(replace(TRIAL, status=status))

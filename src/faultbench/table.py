@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from faultbench.enums import Order, Path, Status
 from faultbench.histogram import merge, quantiles
 from faultbench.rules import NEVER_RELEASED, unconfirmed
-from faultbench.windows import mean_window
+from faultbench.windows import mean_window, shares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,7 @@ COLUMNS = (
 MORE = (
     "set,map,sync,fallback,overlap,writer_op,writer_rate,mapping,pin,duration_ns,faults_asked,"
     "case_id,cpu_ns_per_fault,mmap_lock_reads_per_1000,parks_per_1000,skew,refill_ns,"
+    "worker_share_min,worker_share_max,"
     "calls_pmd,calls_pud,calls_pte,calls_under_vma,calls_under_mmap,table_allocs,pte_installs,"
     "pmd_installs,pud_installs,wp_upgrades,splits,zaps,lost_races,touches,"
     "writer_wait_max_ns,message,cost_digest,machine_digest,remarks"
@@ -60,6 +61,7 @@ _FLOATS = {
 _INTEGERS = {
     *_WORKER,
     *"writers threads repeat window_ns cpu_ns faults mmap_lock_writes writer_ops".split(),
+    *"worker_share_min worker_share_max".split(),
     *"worker_faults_min worker_faults_max p50_ns p99_ns p999_ns max_ns".split(),
     *"writer_rate duration_ns faults_asked writer_wait_max_ns".split(),
 }
@@ -143,6 +145,10 @@ def _counters(trial: Trial, values: dict[str, Any]) -> None:
         if len(faults) == trial.spec.threads:  # imported trials have the sum of the workers only
             values["worker_faults_min"] = min(faults)
             values["worker_faults_max"] = max(faults)
+            # An emulator's times are nobody's.
+            each = faults if "emulated" in trial.flags else shares(trial.spec, worker)
+            values["worker_share_min"] = round(min(each))
+            values["worker_share_max"] = round(max(each))
     writes = [*worker.get("mmap_lock_writes", []), *trial.writer.get("mmap_lock_writes", [])]
     uncounted = "mmap_lock_writes" in trial.extra.get("uncounted", ())
     if writes or not (trial.spec.writers or uncounted):

@@ -23,3 +23,16 @@ def mean_window(spec: TrialSpec, worker: Mapping[str, Sequence[int]]) -> float:
         least = AWAY * max(windows)
         windows = [window for window in windows if window >= least]
     return sum(windows) / len(windows) if windows else 0.0
+
+
+def shares(spec: TrialSpec, worker: Mapping[str, Sequence[int]]) -> list[float]:
+    """Return what each worker would have done in the mean window, in faults.
+
+    With a fixed duration that is what it did. With fixed work all did the same, some sooner: only
+    their rates differ.
+    """
+    faults, windows = worker.get("faults", ()), worker.get("window_ns", ())
+    if spec.duration_ns or len(windows) != len(faults) or min(windows, default=0) <= 0:
+        return list(faults)
+    mean = mean_window(spec, worker)
+    return [done * mean / window for done, window in zip(faults, windows, strict=True)]

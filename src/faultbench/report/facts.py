@@ -141,8 +141,8 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
         _parks=1000 * df["parks"].astype(float) / faults,
         _back=df["fallbacks"].astype(float) / faults,
         _mean=faults / df["threads"].astype(float),
-        _low=df["worker_faults_min"].astype(float),
-        _high=df["worker_faults_max"].astype(float),
+        _low=df["worker_share_min"].astype(float),
+        _high=df["worker_share_max"].astype(float),
         _rate=df[WALL].astype(float),
     )
     per.loc[is_emulated(df), ["_rate", "_cpu"]] = np.nan  # an emulator's times are nobody's
