@@ -66,6 +66,8 @@ _INTEGERS = {
     *"writer_rate duration_ns faults_asked writer_wait_max_ns".split(),
 }
 
+_EMPTY: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
+
 
 def of_spec(spec: TrialSpec) -> dict[str, Any]:
     """Return by column what was asked of a trial: its case, and which repeat."""
@@ -102,8 +104,7 @@ def of_spec(spec: TrialSpec) -> dict[str, Any]:
 
 def row(trial: Trial) -> dict[str, Any]:
     """Return one trial's values by column; None where there is none."""
-    values: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
-    values |= of_spec(trial.spec)
+    values = _EMPTY | of_spec(trial.spec)
     values.update(
         trial_id=trial.trial_id,
         status=trial.status.value,

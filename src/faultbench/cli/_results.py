@@ -68,7 +68,7 @@ def _slim(trial: "Trial") -> "Trial":
             name: trial.worker[name] for name in ("faults", "window_ns") if name in trial.worker
         },
         latency={
-            outcome: {sys.intern(bucket): count for bucket, count in histogram.items()}
+            outcome: dict(zip(map(sys.intern, histogram), histogram.values(), strict=True))
             for outcome, histogram in trial.latency.items()
         },
         writer={},
