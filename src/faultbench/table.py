@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from faultbench.enums import Order, Path, Status
@@ -213,12 +214,12 @@ def of_rows(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return the table of what `row` gave."""
     import pandas as pd  # noqa: PLC0415 - a sweep's own table needs rows only
 
-    found: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, *MORE)}
-    for values_of in rows:  # a row is let go of as soon as its values stand in their columns
-        for name, values in found.items():
-            values.append(values_of[name])
+    names = (*COLUMNS, *MORE)
+    # A row's names are let go of as soon as its values are taken.
+    found = list(zip(*map(itemgetter(*names), rows), strict=True)) or [()] * len(names)
     columns: dict[str, Any] = {}
-    for name, values in found.items():
+    for name, cells in zip(names, found, strict=True):
+        values = list(cells)
         dtype = "Int64" if name in _INTEGERS else "float64" if name in _FLOATS else object
         columns[name] = (
             pd.array(values, dtype="Int64") if dtype == "Int64" else pd.Series(values, dtype=dtype)

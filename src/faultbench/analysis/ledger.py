@@ -19,7 +19,14 @@ import scipy
 
 from faultbench import costs
 from faultbench.analysis import stats
-from faultbench.analysis.frame import WALL, cases, has_flag, is_virtual, key_columns
+from faultbench.analysis.frame import (
+    WALL,
+    cases,
+    has_flag,
+    is_virtual,
+    key_columns,
+    narrowed,
+)
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
 from faultbench.analysis.stats import Array
 
@@ -38,6 +45,9 @@ class Found:
     asked: bool = False  # of the cost profile: no interval
 
 
+NEEDED = (
+    "repeat", "flags", "faults", WALL, "cpu_ns", "mmap_lock_read_wait_ns", "parks", "cost_digest",
+)  # fmt: skip
 ALONE = "ablation: one worker, no writer"
 QUIET = {"writers": "0", "writer_op": "-", "writer_rate": "0"}
 PROFILE = "busy time that the cost profile asks for, twice on retry and once on direct"
@@ -126,7 +136,7 @@ def on_threads(
     parking what of it took no CPU time.
     """
     real = ~df["machine"].map(is_virtual).astype(bool)
-    df = df[real & ~has_flag(df["flags"], "oversubscribed")]
+    df = narrowed(df, *NEEDED)[real & ~has_flag(df["flags"], "oversubscribed")]
     if df.empty or df["mmap_lock_read_wait_ns"].isna().all():
         return []
     df = as_one_kernel(df, a, b)
