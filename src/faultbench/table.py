@@ -67,6 +67,7 @@ _INTEGERS = {
     *"writer_rate duration_ns faults_asked writer_wait_max_ns".split(),
 }
 
+_SIZES = {f"{order.value}_installs": order.bytes for order in Order}
 _EMPTY: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
 
 
@@ -199,10 +200,9 @@ def _mapped(trial: Trial) -> int | None:
     """Bytes of address space that the faults mapped."""
     if "mapped_bytes" in trial.worker:
         return trial.total("mapped_bytes")
-    sizes = {"pmd_installs": Order.PMD, "pud_installs": Order.PUD, "pte_installs": Order.PTE}
-    if not any(name in trial.worker for name in sizes):
+    if _SIZES.keys().isdisjoint(trial.worker):
         return None
-    return sum(trial.total(name) * order.bytes for name, order in sizes.items())
+    return sum(trial.total(name) * size for name, size in _SIZES.items())
 
 
 def frame(trials: Iterable[Trial]) -> pd.DataFrame:

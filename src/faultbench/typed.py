@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 
@@ -33,7 +34,9 @@ def integers(items: Any) -> list[int]:
 def columns(raw: Any) -> dict[str, list[int]]:
     """Check lists as `integers` checks one, all at once: a trial has a score of short ones."""
     columns: dict[str, list[int]] = typed(raw, dict)
-    integers([number for items in columns.values() for number in typed(items, list)])
+    if not set(map(type, columns.values())) <= {list}:
+        raise TypeError("expected lists of integers")
+    integers(list(chain.from_iterable(columns.values())))
     return columns
 
 
