@@ -69,6 +69,8 @@ _INTEGERS = {
 
 _SIZES = {f"{order.value}_installs": order.bytes for order in Order}
 _EMPTY: dict[str, Any] = dict.fromkeys([*COLUMNS, *MORE])
+# A row's values in the order of the columns: without the names it takes an eighth of the memory.
+cells: Callable[[dict[str, Any]], tuple[Any, ...]] = itemgetter(*_EMPTY)
 
 
 def of_spec(spec: TrialSpec) -> dict[str, Any]:
@@ -207,19 +209,17 @@ def _mapped(trial: Trial) -> int | None:
 
 def frame(trials: Iterable[Trial]) -> pd.DataFrame:
     """Return the table of `trials`: `COLUMNS`, then `MORE`; integers are nullable Int64."""
-    return of_rows(row(trial) for trial in trials)
+    return of_rows(cells(row(trial)) for trial in trials)
 
 
-def of_rows(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Return the table of what `row` gave."""
+def of_rows(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    """Return the table of the `cells` of what `row` gave."""
     import pandas as pd  # noqa: PLC0415 - a sweep's own table needs rows only
 
-    names = (*COLUMNS, *MORE)
-    # A row's names are let go of as soon as its values are taken.
-    found = list(zip(*map(itemgetter(*names), rows), strict=True)) or [()] * len(names)
+    found = list(zip(*rows, strict=True)) or [()] * len(_EMPTY)
     columns: dict[str, Any] = {}
-    for name, cells in zip(names, found, strict=True):
-        values = list(cells)
+    for name, column in zip(_EMPTY, found, strict=True):
+        values = list(column)
         dtype = "Int64" if name in _INTEGERS else "float64" if name in _FLOATS else object
         columns[name] = (
             pd.array(values, dtype="Int64") if dtype == "Int64" else pd.Series(values, dtype=dtype)

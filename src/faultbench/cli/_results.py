@@ -40,11 +40,12 @@ def load(path: Path, *, trials: bool = True) -> Loaded:
     """
     from faultbench import records, table
 
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, tuple[Any, ...]] = {}
     most: dict[str, int] = {}  # workers by machine
 
     def keep(trial: "Trial") -> "Trial | None":
-        row = rows[trial.trial_id] = table.row(trial)  # of several records the last counts
+        row = table.row(trial)
+        rows[trial.trial_id] = table.cells(row)  # of several records the last counts
         if not trials:
             return None
         machine, threads = trial.spec.machine, trial.spec.threads
