@@ -17,7 +17,7 @@ LAYERS = {
     "model": 1, "recordline": 0, "enums": 0, "errors": 0, "sysfs": 0, "histogram": 0, "output": 1,
     "rules": 2, "costs": 4, "topology": 2, "records": 2, "host": 3,
     "machines": 3, "child": 4, "executor": 4, "disturbance": 4,
-    "table": 3, "wis": 4, "importing": 5, "timeline": 5, "functions": 0,
+    "table": 3, "wis": 4, "importing": 5, "timeline": 5, "functions": 0, "windows": 2, "typed": 0,
     "values": 3, "config": 4, "plan": 5, "runner": 5,
     "analysis": 5, "audit": 5, "plots": 6, "report": 7, "lab": 7, "cli": 9,
     "calibrate": 5, "machine_file": 6,

@@ -100,6 +100,17 @@ def test_each_disturbance_has_its_word(proc, monkeypatch, given, spec_, flag):
     assert flag in flags(proc, monkeypatch, spec_, **given)
 
 
+def test_a_worker_that_was_away_hides_no_other_disturbance(proc, monkeypatch):
+    """Nor does the window of the others look half as long."""
+    given = worker(2, starts=[0, 180 * MS], ends=[180 * MS, 180 * MS])
+    given["window_ns"] = [180 * MS, 60]
+    assert {"skew", "stalled"} <= set(flags(proc, monkeypatch, spec(2), given))
+    # of four the mean from start to end is long enough, and so was the mean window
+    given = worker(4, starts=[0, 0, 0, 120 * MS], ends=[130 * MS] * 3 + [120 * MS])
+    given["window_ns"] = [130 * MS] * 3 + [60]
+    assert "stalled" in flags(proc, monkeypatch, spec(4), given)
+
+
 @pytest.mark.parametrize(
     ("given", "spec_", "flag"),
     [

@@ -19,6 +19,7 @@ from faultbench.model import (
     TrialSpec,
     VmaLock,
     WriterOp,
+    digest,
 )
 from tests.strategies import specs, trials
 
@@ -42,6 +43,16 @@ def test_the_id_depends_on_every_field_and_nothing_else(spec, data):
     assert other.trial_id != spec.trial_id
     assert (other.case_id == spec.case_id) == (name in {"repeat", "seed"})
     assert replace(other, **{name: getattr(spec, name)}).trial_id == spec.trial_id
+
+
+@pytest.mark.parametrize("text", ["", ',"repeat":3,', '"x","seed":7,"y', '\\,"repeat":3,\\'])
+def test_the_ids_are_those_of_the_whole_text(text):
+    """However they are found: files that were written stay readable."""
+    spec = TrialSpec(
+        "threads", "v6.6", Path.DIRECT, None, Handler.EXT4, repeat=3, seed=7, knobs=text
+    )
+    assert spec.trial_id == digest(spec.to_dict())
+    assert spec.case_id == digest(spec.to_dict() | {"repeat": 0, "seed": 0})
 
 
 def test_codes_are_those_of_the_contract():

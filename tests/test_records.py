@@ -128,6 +128,7 @@ def bad_line(body: bytes) -> bytes:
         (b'{"kind":"trial","x":' + b"[" * 100 + b"]" * 100, "nested deeper"),
         (b'{"kind":"trial","x":' + b"9" * 5000, "digits"),
         (b'{"kind":"trial","x":"\xff"', "utf-8"),
+        (b'{"kind":"trial","x":"\xed\xa0\x80"', "utf-8"),  # half a character, not escaped
         (b'{"kind":"trial","x":["a\\uDC80"]', "half a character"),
         (b'{"kind":"trial","x":{"\\ud83d":1}', "half a character"),
     ],
@@ -135,6 +136,11 @@ def bad_line(body: bytes) -> bytes:
 def test_strict_json(body, what):
     with pytest.raises(ValueError, match=what):
         decode(bad_line(body))
+
+
+def test_depth_is_not_a_matter_of_how_much_is_nested():
+    fields = {"kind": "trial", "x": [[] for _ in range(200)]}
+    assert decode(encode("trial", fields).strip()) == fields
 
 
 def test_characters_beyond_the_basic_plane_are_whole():

@@ -79,6 +79,54 @@ def test_one_row_by_hand():
     assert row["cpu_ns_per_fault"] == pytest.approx(2.5e6)
 
 
+AWAY = {
+    "window_ns": [10**9, 100],  # the second saw the window open after it had closed
+    "start_ns": [0, 10**9 - 100],
+    "end_ns": [10**9, 10**9],
+    "cpu_ns": [10**9, 90],
+    "faults": [400, 0],
+}
+
+
+def test_a_worker_that_was_away_has_no_window():
+    row = table.row(replace(TRIAL, worker=AWAY))
+    assert row["window_ns"] == 10**9
+    assert row["faults_per_s"] == pytest.approx(400.0)
+    assert row["skew"] == pytest.approx(1.0)
+    late = replace(TRIAL, worker=AWAY | {"window_ns": [10**9, 2 * 10**7]})
+    assert table.row(late)["window_ns"] == 51 * 10**7
+
+
+def test_no_window_at_all_stays_none():
+    none = replace(TRIAL, worker=AWAY | {"window_ns": [0, 0], "faults": [0, 0]})
+    row = table.row(none)
+    assert (row["window_ns"], row["faults_per_s"], row["skew"]) == (0, None, None)
+
+
+def test_with_fixed_work_a_short_window_is_a_fast_worker():
+    spec = replace(SPEC, duration_ns=0, faults=200)
+    fixed = replace(TRIAL, spec=spec, worker=AWAY | {"faults": [200, 200]})
+    assert table.row(fixed)["window_ns"] == 500_000_050
+
+
+def test_with_fixed_work_a_share_is_a_rate():
+    worker = AWAY | {"window_ns": [10**9, 3 * 10**9], "faults": [200, 200]}
+    spec = replace(SPEC, duration_ns=0, faults=200)
+    row = table.row(replace(TRIAL, spec=spec, worker=worker))
+    assert (row["worker_faults_min"], row["worker_faults_max"]) == (200, 200)
+    assert (row["worker_share_min"], row["worker_share_max"]) == (133, 400)
+    # an emulator's times are nobody's
+    row = table.row(replace(TRIAL, spec=spec, worker=worker, flags=("emulated",)))
+    assert (row["worker_share_min"], row["worker_share_max"]) == (200, 200)
+
+
+def test_with_a_fixed_duration_a_share_is_what_was_done():
+    row = table.row(TRIAL)
+    assert (row["worker_share_min"], row["worker_share_max"]) == (100, 300)
+    row = table.row(replace(TRIAL, worker=AWAY))
+    assert (row["worker_share_min"], row["worker_share_max"]) == (0, 400)
+
+
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])
 def test_only_ok_has_a_rate(status):
     row = table.row(replace(TRIAL, status=status))

@@ -11,6 +11,7 @@ from faultbench.host import cpu_times, load
 from faultbench.model import TrialSpec
 from faultbench.sysfs import Sys
 from faultbench.topology import Topology, cgroup_folders
+from faultbench.windows import mean_window
 
 WORDS = {
     "skew": "workers began or ended further apart than 1 % of the window",
@@ -123,7 +124,7 @@ def _skewed(spec: TrialSpec, worker: dict[str, list[int]]) -> bool:
     apart = max(starts) - min(starts)
     if spec.duration_ns:
         apart = max(apart, max(ends) - min(ends))
-    return apart > SKEW * _mean(worker["window_ns"])
+    return apart > SKEW * mean_window(spec, worker)
 
 
 def _starved(worker: dict[str, list[int]]) -> bool:
@@ -135,18 +136,14 @@ def _starved(worker: dict[str, list[int]]) -> bool:
 
 
 def _stalled(spec: TrialSpec, worker: dict[str, list[int]]) -> bool:
-    window = worker.get("window_ns")
-    if not spec.duration_ns or not window:
+    if not spec.duration_ns or not worker.get("window_ns"):
         return False
-    if _mean(window) > STALLED * spec.duration_ns + SLACK_NS:
+    if mean_window(spec, worker) > STALLED * spec.duration_ns + SLACK_NS:
         return True
     # From its own clocks, for refills are taken off the window. A worker that sees the window open
     # only after it has closed has one of some ns and no faults.
     starts, ends = worker.get("start_ns"), worker.get("end_ns")
     if not starts or not ends:
         return False
-    return _mean(ends) - _mean(starts) < SHORT * spec.duration_ns - SLACK_NS
-
-
-def _mean(values: list[int]) -> float:
-    return sum(values) / max(1, len(values))
+    mean = (sum(ends) - sum(starts)) / len(starts)  # of all, those that were away among them
+    return mean < SHORT * spec.duration_ns - SLACK_NS

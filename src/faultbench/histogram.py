@@ -28,6 +28,17 @@ def bucket_of(value: int) -> int:
     return (shift << SUB_BITS) + (value >> shift)
 
 
+class _Numbers(dict[str, int]):
+    """Numbers of buckets, each read once: histograms have a few thousand, a file millions."""
+
+    def __missing__(self, bucket: str) -> int:
+        number = self[bucket] = int(bucket)
+        return number
+
+
+_NUMBERS = _Numbers()
+
+
 def merge(histograms: Iterable[Mapping[str, int]]) -> dict[int, int]:
     """Add histograms as records hold them: bucket number as text to count."""
     total: Mapping[str, int] = {}
@@ -40,12 +51,12 @@ def merge(histograms: Iterable[Mapping[str, int]]) -> dict[int, int]:
             total = own = dict(total)
         for bucket, count in histogram.items():
             own[bucket] = own.get(bucket, 0) + count
-    merged = dict(zip(map(int, total), total.values(), strict=True))
+    merged = dict(zip(map(_NUMBERS.__getitem__, total), total.values(), strict=True))
     if len(merged) == len(total):
         return merged
     merged = {}
     for bucket, count in total.items():  # "7" and "07" are one bucket
-        number = int(bucket)
+        number = _NUMBERS[bucket]
         merged[number] = merged[number] + count if number in merged else count
     return merged
 

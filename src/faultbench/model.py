@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -24,6 +25,7 @@ from faultbench.enums import (
     VmaLock,
     WriterOp,
 )
+from faultbench.typed import columns, counts, integer, typed
 
 __all__ = [
     "Access",
@@ -65,7 +67,7 @@ class Rules:
     def from_dict(cls, raw: dict[str, Any]) -> Self:
         """Inverse of `to_dict`; raises ValueError, KeyError or TypeError on anything else."""
         return cls(
-            bits=_integer(raw["bits"]),
+            bits=integer(raw["bits"]),
             vma_lock=VmaLock(raw["vma_lock"]),
             seq=Seq(raw["seq"]),
             mm_layout=MmLayout(raw["mm_layout"]),
@@ -125,31 +127,28 @@ class TrialSpec:
         """Inverse of `to_dict`; raises ValueError, KeyError or TypeError on anything else."""
         if unknown := sorted(raw.keys() - _FIELDS.keys()):
             raise ValueError(f"unknown field {unknown[0]!r}")
-        values: dict[str, Any] = {}
-        for name, value in raw.items():
-            default = _FIELDS[name]
-            if name in _ENUMS:
-                optional = name in {"path", "handler"} and value is None
-                values[name] = None if optional else _ENUMS[name](value)
-            elif name == "rules":
-                values[name] = None if value is None else Rules.from_dict(value)
-            elif isinstance(default, bool):
-                values[name] = _typed(value, bool)
-            elif isinstance(default, int):
-                values[name] = _integer(value)
-            else:
-                values[name] = _typed(value, str)
-        return cls(**values)
+        return cls(**{name: _READ[name](value) for name, value in raw.items()})
 
     @cached_property
     def trial_id(self) -> str:
         """Sixteen hex digits of the spec alone: the same in every run, order and process."""
-        return digest(self.to_dict())
+        return self._ids[0]
 
     @cached_property
     def case_id(self) -> str:
         """What repeats have in common: the id of the spec without ``repeat`` and ``seed``."""
-        return digest(self.to_dict() | {"repeat": 0, "seed": 0})
+        return self._ids[1]
+
+    @cached_property
+    def _ids(self) -> tuple[str, str]:
+        """The trial's and the case's, of one text: a large file takes long to write twice.
+
+        Nothing but a key looks like one there, for quotes within a text are escaped.
+        """
+        text = canonical_json(self.to_dict())
+        case = text.replace(f',"repeat":{self.repeat},', ',"repeat":0,')
+        case = case.replace(f',"seed":{self.seed},', ',"seed":0,')
+        return _digest(text), _digest(case)
 
     @property
     def tasks(self) -> int:
@@ -228,73 +227,56 @@ class Trial:
     def from_dict(cls, raw: dict[str, Any]) -> Self:
         """Inverse of `to_dict`; raises ValueError, KeyError or TypeError on anything else."""
         return cls(
-            spec=TrialSpec.from_dict(_typed(raw["spec"], dict)),
+            spec=TrialSpec.from_dict(typed(raw["spec"], dict)),
             status=Status(raw["status"]),
-            flags=tuple(_typed(word, str) for word in _typed(raw.get("flags", []), list)),
-            message=_typed(raw.get("message", ""), str),
-            worker=_columns(raw.get("worker", {})),
-            writer=_columns(raw.get("writer", {})),
-            latency={k: _counts(v) for k, v in _typed(raw.get("latency", {}), dict).items()},
-            writer_wait=_counts(raw.get("writer_wait", {})),
-            cpus=tuple(_integer(cpu) for cpu in _typed(raw.get("cpus", []), list)),
-            host=_typed(raw.get("host", {}), dict),
-            extra=_typed(raw.get("extra", {}), dict),
+            flags=tuple(typed(word, str) for word in typed(raw.get("flags", []), list)),
+            message=typed(raw.get("message", ""), str),
+            worker=columns(raw.get("worker", {})),
+            writer=columns(raw.get("writer", {})),
+            latency={k: counts(v) for k, v in typed(raw.get("latency", {}), dict).items()},
+            writer_wait=counts(raw.get("writer_wait", {})),
+            cpus=tuple(integer(cpu) for cpu in typed(raw.get("cpus", []), list)),
+            host=typed(raw.get("host", {}), dict),
+            extra=typed(raw.get("extra", {}), dict),
         )
 
 
 _FIELDS = {f.name: f.default for f in dataclasses.fields(TrialSpec)}
-_ENUMS: dict[str, type[Coded]] = {
-    "path": Path,
-    "handler": Handler,
-    "order": Order,
-    "access": Access,
-    "map": Map,
-    "writer_op": WriterOp,
-    "pin": Pin,
+
+
+def _flag(value: Any) -> bool:
+    return bool(typed(value, bool))
+
+
+def _text(value: Any) -> str:
+    return str(typed(value, str))
+
+
+def _reader(name: str) -> Callable[[Any], Any]:
+    """Return what makes a field of its JSON value; raises as `TrialSpec.from_dict` does."""
+    default = _FIELDS[name]
+    if isinstance(default, Coded):
+        return type(default)
+    return _flag if isinstance(default, bool) else integer if isinstance(default, int) else _text
+
+
+_READ: dict[str, Callable[[Any], Any]] = {name: _reader(name) for name in _FIELDS} | {
+    "path": lambda value: None if value is None else Path(value),
+    "handler": lambda value: None if value is None else Handler(value),
+    "rules": lambda value: None if value is None else Rules.from_dict(value),
 }
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical_json(value: object) -> str:
     """One text for one value: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: object) -> str:
     """Sixteen hex digits of a JSON value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+    return _digest(canonical_json(value))
 
 
-def _typed(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise TypeError(f"expected {kind.__name__}, found {type(value).__name__}")
-    return value
-
-
-def _integer(value: Any) -> int:
-    number: int = _typed(value, int)
-    if not -(1 << 63) <= number < 1 << 63:
-        raise ValueError("an integer of more than 64 bits")
-    return number
-
-
-def _integers(items: Any) -> list[int]:
-    """Check a list as `_integer` checks one; in C, for files hold millions of them."""
-    found: list[int] = _typed(items, list)
-    if found and (
-        set(map(type, found)) != {int} or min(found) < -(1 << 63) or max(found) >> 63 > 0
-    ):
-        raise TypeError("expected a list of 64-bit integers")
-    return found
-
-
-def _columns(raw: Any) -> dict[str, list[int]]:
-    """Check lists as `_integers` checks one, all at once: a trial has a score of short ones."""
-    columns: dict[str, list[int]] = _typed(raw, dict)
-    _integers([number for items in columns.values() for number in _typed(items, list)])
-    return columns
-
-
-def _counts(raw: Any) -> dict[str, int]:
-    counts: dict[str, int] = _typed(raw, dict)
-    _integers(list(counts.values()))
-    return counts
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ import re
 import zlib
 from typing import Any
 
-MAX_DEPTH = 32
+MAX_DEPTH = 64
 _NESTING = frozenset((dict, list))
 _TAIL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -35,10 +35,11 @@ def decode(line: bytes) -> dict[str, Any]:
     body = line[:-_TAIL_LENGTH]
     if zlib.crc32(body) != int(tail[1], 16):
         raise ValueError("checksum does not match")
-    raw = json.loads(body + b"}", object_pairs_hook=_unique, parse_constant=_refuse)
+    raw = _PARSER.decode((body + b"}").decode())
     if not isinstance(raw, dict):
         raise ValueError("not an object")
-    _check_depth(raw)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else nothing can be nested so deep
+        _check_depth(raw)
     if _SURROGATE.search(body) and _SURROGATES.search(json.dumps(raw, ensure_ascii=False)):
         raise ValueError("half a character (a lone surrogate) that no page could hold")
     return raw
@@ -53,6 +54,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not a number here")
+
+
+_PARSER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
 
 
 def _check_depth(value: Any, left: int = MAX_DEPTH) -> None:

@@ -43,6 +43,8 @@ def row(rate, **spec):
         "writer_ops": int(r["writers"]) * 500,
         "worker_faults_min": faults // threads,
         "worker_faults_max": faults // threads + 3,
+        "worker_share_min": faults // threads,
+        "worker_share_max": faults // threads + 3,
         "p50_ns": 1e9 * threads / rate,
         "p99_ns": 3e9 * threads / rate,
         "p999_ns": 9e9 * threads / rate,

@@ -171,6 +171,19 @@ def test_fairness_is_judged_trial_by_trial():
     assert sum("unfair" in cell for cell in cells) == 1
 
 
+def test_fairness_of_fixed_work_is_judged_by_rates():
+    """Every worker did the same; one took thrice as long."""
+    swept = sweep_trials(handlers=("ext4",), vmas=("private",), writers=(0,), threads=(2,))
+    trials = [replace(t, spec=replace(t.spec, duration_ns=0, faults=1000)) for t in swept]
+    for n, one in enumerate(t for t in trials if t.spec.path == "retry"):
+        one.worker["faults"] = [1000, 1000]
+        one.worker["window_ns"] = [10**8, 3 * 10**8 if n < 2 else 10**8]
+    cells = [row[-1] for row in gathered(trials).counters]
+    assert [cell for cell in cells if "unfair" in cell] == [
+        "1,000 / 1,000 / 1,000 unfair in 2 of 6 trials: max/2 > min"
+    ]
+
+
 def test_time_to_fault_in_a_tebibyte():
     rows = mapping.rows(
         table.frame(

@@ -11,6 +11,7 @@ import scipy
 from faultbench.analysis import apart, stats
 from faultbench.analysis.floors import Floors, margins
 from faultbench.analysis.frame import (
+    CPU,
     WALL,
     Cases,
     cases,
@@ -19,6 +20,7 @@ from faultbench.analysis.frame import (
     in_strings,
     kernel_order,
     key_columns,
+    narrowed,
 )
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError, UsageError
@@ -28,6 +30,8 @@ JSON_KEYS = tuple(
     "delta_hmean_pct delta_median_pct ci_low_pct ci_high_pct welch_t welch_df welch_p mwu_u mwu_p "
     "noise_floor_pct verdict".split()
 )
+NEEDED = ("repeat", "status", "flags")
+DIGESTS = ("cost_digest", "machine_digest")
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def by_column(
     """
     if by not in ("path", "kernel"):
         raise UsageError(f"--by {by}: compare by path or by kernel")
-    kept, notes = checked(df, metric)
+    kept, notes = checked(narrowed(df, *NEEDED, metric), metric)
     values = [str(v) for v in pd.unique(kept[by])]
     base, others = _sides(values, by, pair)
     # A kernel brings its path; where --path crosses kernels, the path stays part of the case.
@@ -103,6 +107,7 @@ def files(
 
     A and B are called that; ``names`` say which files they are.
     """
+    left, right = (narrowed(side, *NEEDED, *DIGESTS, CPU, metric) for side in (left, right))
     (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
     notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
     # Where two real kernels ran, one in each file, they are what is compared.
@@ -135,10 +140,8 @@ def files(
 
 def _edited(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[str]:
     """Yield remarks on profiles and machine files that A and B have under one name, but unlike."""
-    for what, name, digest in (
-        ("the cost profile", "cost", "cost_digest"),
-        ("the file of", "machine", "machine_digest"),
-    ):
+    whats = ("the cost profile", "cost"), ("the file of", "machine")
+    for (what, name), digest in zip(whats, DIGESTS, strict=True):
         if digest not in left.columns or digest not in right.columns:
             continue
         one, two = (side.groupby(name)[digest].agg(frozenset) for side in (left, right))

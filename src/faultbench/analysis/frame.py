@@ -4,6 +4,7 @@
 asked of the trial (machine, handler, threads, …) and never of the name of the file it came from.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,20 @@ def in_strings(df: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]
     return list(zip(*(map(str, df[c].tolist()) for c in columns), strict=True))
 
 
+def narrowed(df: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Return what makes a case's key, and of ``columns`` those there are.
+
+    Seventy columns are slow to cut and to group.
+    """
+    wanted = dict.fromkeys((*KEY, *KEY_EXTRAS, *columns))
+    return df[[c for c in wanted if c in df.columns]]
+
+
+def rows(df: pd.DataFrame, which: "pd.Series[bool]") -> pd.DataFrame:
+    """Return the rows of ``df`` that are ``which``; where all are, nothing is copied."""
+    return df if which.all() else df[which]
+
+
 def is_emulated(df: pd.DataFrame) -> "pd.Series[bool]":
     """Return which trials ran inside an emulator: what they count holds, their times do not."""
     return has_flag(df["flags"], "emulated").astype(bool)
@@ -91,7 +106,7 @@ def checked(
             f"{int(emulated.sum())} trial(s) timed inside an emulator left out: such times say "
             "nothing about a CPU; faultbench lab check and report show what they count"
         )
-    kept = df[~bad_status & ~bad_rate & ~emulated].copy()
+    kept = rows(df, ~bad_status & ~bad_rate & ~emulated).copy(deep=False)
     if idle := int((rates[kept.index] == 0).sum()):
         notes.append(
             f"{idle} trial(s) without a single fault count as 0 in medians and means (the harmonic "
@@ -207,7 +222,10 @@ def has_flag(flags: "pd.Series[Any]", word: str) -> "pd.Series[bool]":
 
 def flagged(flags: "pd.Series[Any]", words: frozenset[str]) -> "pd.Series[bool]":
     """Return which trials carry any of the disturbances ``words``."""
-    return flags.fillna("").astype(str).str.split(r"[ ;,|]+").map(lambda f: not words.isdisjoint(f))
+    codes, distinct = flags.factorize(use_na_sentinel=False)  # few: most trials have none
+    texts = ("" if pd.isna(text) else str(text) for text in distinct)
+    found = [not words.isdisjoint(re.split(r"[ ;,|]+", text)) for text in texts]
+    return pd.Series(np.array(found, dtype=bool)[codes], index=flags.index, name=flags.name)
 
 
 def is_virtual(machine: object) -> bool:

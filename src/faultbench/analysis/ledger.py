@@ -26,6 +26,7 @@ from faultbench.analysis.frame import (
     has_flag,
     is_virtual,
     key_columns,
+    narrowed,
     telling,
 )
 from faultbench.analysis.parts import Ledger, Part, as_one_kernel
@@ -46,6 +47,9 @@ class Found:
     asked: bool = False  # of the cost profile: no interval
 
 
+NEEDED = (
+    "repeat", "flags", "faults", WALL, "cpu_ns", "mmap_lock_read_wait_ns", "parks", "cost_digest",
+)  # fmt: skip
 ALONE = "ablation: one worker, no writer"
 QUIET = {"writers": "0", "writer_op": "-", "writer_rate": "0"}
 PROFILE = "busy time that the cost profile asks for, twice on retry and once on direct"
@@ -134,7 +138,7 @@ def on_threads(
     parking what of it took no CPU time.
     """
     real = ~df["machine"].map(is_virtual).astype(bool)
-    df = df[real & ~has_flag(df["flags"], "oversubscribed")]
+    df = narrowed(df, *NEEDED)[real & ~has_flag(df["flags"], "oversubscribed")]
     if df.empty or df["mmap_lock_read_wait_ns"].isna().all():
         return []
     df = as_one_kernel(df, a, b)

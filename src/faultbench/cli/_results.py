@@ -1,6 +1,5 @@
 """What the commands that read results share: loading, host facts, model notes, safe text."""
 
-import dataclasses
 import re
 import sys
 from dataclasses import dataclass
@@ -41,11 +40,19 @@ def load(path: Path, *, trials: bool = True) -> Loaded:
     """
     from faultbench import records, table
 
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, tuple[Any, ...]] = {}
+    most: dict[str, int] = {}  # workers by machine
 
     def keep(trial: "Trial") -> "Trial | None":
-        rows[trial.trial_id] = table.row(trial)  # of several records the last counts
-        return _slim(trial) if trials else None
+        row = table.row(trial)
+        rows[trial.trial_id] = table.cells(row)  # of several records the last counts
+        if not trials:
+            return None
+        machine, threads = trial.spec.machine, trial.spec.threads
+        drawn = threads >= most.get(machine, 0)
+        if _rated(trial, row):
+            most[machine] = max(threads, most.get(machine, 0))
+        return _slim(trial, histograms=drawn)
 
     with uncollected():
         results = records.read_each(path, keep)
@@ -60,20 +67,34 @@ def load(path: Path, *, trials: bool = True) -> Loaded:
         return Loaded(results, df)
 
 
-def _slim(trial: "Trial") -> "Trial":
-    """Return spec, status, outcome histograms, steps and lines of a trial, and its two totals."""
-    return dataclasses.replace(
-        trial,
+def _rated(trial: "Trial", row: dict[str, Any]) -> bool:
+    """Return whether figures show a trial by whichever rate."""
+    rates = row["faults_per_s"], row["faults_per_cpu_s"]
+    return "emulated" not in trial.flags and all(r is not None and r >= 0 for r in rates)
+
+
+def _slim(trial: "Trial", *, histograms: bool) -> "Trial":
+    """Return spec, status, steps and lines of a trial, and its two totals.
+
+    And its outcome histograms, which are drawn at each machine's most workers only.
+    """
+    from faultbench.model import Trial
+
+    latency = trial.latency.items() if histograms else ()
+    return Trial(
+        trial.spec,
+        trial.status,
+        trial.flags,
+        trial.message,
         worker={
             name: trial.worker[name] for name in ("faults", "window_ns") if name in trial.worker
         },
         latency={
-            outcome: {sys.intern(bucket): count for bucket, count in histogram.items()}
-            for outcome, histogram in trial.latency.items()
+            outcome: dict(zip(map(sys.intern, histogram), histogram.values(), strict=True))
+            for outcome, histogram in latency
         },
-        writer={},
-        writer_wait={},
-        host={},
+        cpus=trial.cpus,
+        extra=trial.extra,
     )
 
 

@@ -12,6 +12,7 @@ from faultbench.analysis.frame import (
     in_words,
     is_virtual,
     key_columns,
+    narrowed,
     telling,
 )
 from faultbench.model import Trial
@@ -29,6 +30,7 @@ OFTEN = 0.5  # reads of mmap_lock per fault
 
 def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
     """Return one sentence a configuration of the direct path at its most workers."""
+    df = narrowed(df, "flags", WALL, "faults", "mmap_lock_reads")
     direct = df[(df["path"] == "direct") & ~has_flag(df["flags"], "oversubscribed")]
     if direct.empty:
         return ["The direct path was not measured, so what limits it is not known."]
@@ -37,11 +39,12 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
     # One sentence says what is true of one case: never a median over two kernels or knobs.
     keys = key_columns(real, without=("threads",))
     others = telling(real[keys], ignore=("machine", "path", *SHOWN, "writers", *OF_WRITERS))
+    alone = real[real["threads"].astype(int) == 1]
     for values, rows in real.groupby(keys, sort=False):
         where = dict(zip(keys, (str(v) for v in values), strict=True))
         if where["writers"] != "0" or where["vmas"] == "-" or rows["cost"].isna().all():
             continue
-        found.append(_measured(where, rows, real, [*SHOWN, *others]))
+        found.append(_measured(where, rows, alone, [*SHOWN, *others]))
         if len(found) >= MOST:
             break
     found += _simulated(trials)
@@ -54,11 +57,10 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
 
 
 def _measured(
-    where: dict[str, str], rows: pd.DataFrame, every: pd.DataFrame, named: Sequence[str]
+    where: dict[str, str], rows: pd.DataFrame, one: pd.DataFrame, named: Sequence[str]
 ) -> str:
     most = int(rows["threads"].astype(int).max())
     rate = rows.loc[rows["threads"].astype(int) == most, WALL].astype(float).median()
-    one = every[every["threads"].astype(int) == 1]
     for key, value in where.items():
         if key not in SHARING:  # how a single worker's mappings are shared says nothing
             one = one[one[key].astype(str) == value]

@@ -19,6 +19,7 @@ from faultbench.analysis.frame import (
     kernel_order,
     key_columns,
     names_of,
+    rows,
 )
 from faultbench.analysis.ledger import Ledger, on_threads
 from faultbench.errors import DataError
@@ -73,7 +74,7 @@ def gather(
     """Return what the trials say; ``df`` is their table. ``DataError`` if they say nothing."""
     every, notes = checked(df, WALL, counts=True)
     emulated = is_emulated(every)
-    kept = every[~emulated]
+    kept = rows(every, ~emulated)
     ids = set(kept["trial_id"])
     mine = [t for t in trials if t.trial_id in ids]
     comparisons = _comparisons(kept)
@@ -135,14 +136,14 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return the medians of every case and path, one row each."""
     keys = key_columns(df)
     faults = df["faults"].astype(float).where(lambda n: n > 0)
-    per = df.assign(
+    per = df[[*keys, "flags"]].assign(
         _cpu=df["cpu_ns"].astype(float) / faults,
         _reads=df["mmap_lock_reads"].astype(float) / faults,
         _parks=1000 * df["parks"].astype(float) / faults,
         _back=df["fallbacks"].astype(float) / faults,
         _mean=faults / df["threads"].astype(float),
-        _low=df["worker_faults_min"].astype(float),
-        _high=df["worker_faults_max"].astype(float),
+        _low=df["worker_share_min"].astype(float),
+        _high=df["worker_share_max"].astype(float),
         _rate=df[WALL].astype(float),
     )
     per.loc[is_emulated(df), ["_rate", "_cpu"]] = np.nan  # an emulator's times are nobody's
@@ -154,10 +155,10 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
     # locktorture judges a run: medians over runs would hide that another worker starves each time
     unfair = by_case["_unfair"].agg(["sum", "size"]).to_numpy(dtype=int)
     names = names_of(table[keys])
-    rows: list[tuple[str, ...]] = []
+    found: list[tuple[str, ...]] = []
     for i, row in enumerate(table.head(MOST_ROWS).to_dict("records")):
         count, of = unfair[i]
-        rows.append(
+        found.append(
             (
                 names[i],
                 _number(row["_rate"], "{:,.0f}"),
@@ -170,8 +171,8 @@ def _counters(df: pd.DataFrame) -> list[tuple[str, ...]]:
             )
         )
     if len(table) > MOST_ROWS:
-        rows.append((f"… {len(table) - MOST_ROWS} more in the results file", *[""] * 6))
-    return rows
+        found.append((f"… {len(table) - MOST_ROWS} more in the results file", *[""] * 6))
+    return found
 
 
 def _number(value: float, form: str) -> str:

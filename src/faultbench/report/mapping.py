@@ -18,6 +18,7 @@ from faultbench.analysis.frame import (
     is_virtual,
     kernel_order,
     key_columns,
+    narrowed,
     telling,
 )
 from faultbench.model import Handler, Order
@@ -43,6 +44,7 @@ OF = ["machine", "kernel", "path", "handler"]
 
 def rows(df: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return per handler and order: faults, time of one worker, best time, where, how known."""
+    df = narrowed(df, "flags", WALL, "mapped_bytes_per_s")
     df = df[~has_flag(df["flags"], "oversubscribed") & (df["access"] != "wp")]
     df = df[_latest_path(df)]
     if df.empty:

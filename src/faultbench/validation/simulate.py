@@ -14,6 +14,7 @@ from faultbench.machines.description import Description, load
 from faultbench.machines.virtual import VirtualMachine
 from faultbench.model import TrialSpec
 from faultbench.rules import KERNELS, resolve
+from faultbench.windows import mean_window
 
 PROFILE = "default"
 BROADWELL = "intel-xeon-e5-2680v4-2s"
@@ -65,8 +66,8 @@ def faults(
         result = Varied(load(machine), changed).run(Job(spec, cost=steps, options={"lines": False}))
         if result["status"] != "ok":
             raise RuntimeError(f"{spec.kernel} {threads}: {result['invariant']}")
-        window = result["worker"]["window_ns"]
-        return float(sum(result["worker"]["faults"]) / (sum(window) / len(window)) * 1e9)
+        worker = result["worker"]
+        return float(sum(worker["faults"]) / mean_window(spec, worker) * 1e9)
 
     return simulate
 
