@@ -144,3 +144,10 @@ def test_a_terminal_that_lacks_characters_gets_the_others(results, args):  # noq
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.isascii()
+
+
+def test_results_do_not_go_to_a_file_called_minus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("sweep", "--dry-run", "-o", "-", code=2)
+    assert "want a file" in done.stderr
+    assert not (tmp_path / "-").exists()

@@ -45,6 +45,8 @@ def run(given: Mapping[str, str], how: Run) -> None:
     for name, text in (("config", how.config), ("-o", how.output), ("trace", how.trace)):
         if text is not None:  # an unset variable of a shell must not start another sweep
             values.given(name, text)
+    if how.output == "-":
+        raise UsageError("-o -: results want a file, which a sweep can be resumed from; name one")
     if how.config is not None:
         given = {**config.read_config(how.config), **given}
     if how.resume and how.output is None:
