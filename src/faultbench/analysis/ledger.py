@@ -143,8 +143,8 @@ def on_threads(
         return []
     df = as_one_kernel(df, a, b)
     found = Differences(fault_ns(df))
-    costs = df.groupby("cost")["cost_digest"] if "cost_digest" in df else ()
-    digests = {str(cost): set(group.dropna()) for cost, group in costs}
+    profiles = df.groupby("cost")["cost_digest"] if "cost_digest" in df else ()
+    digests = {str(cost): set(group.dropna()) for cost, group in profiles}
     totals = []
     for case, values in found.cases.get(a, ()):
         total = found.of(a, b, case)
