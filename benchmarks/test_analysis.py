@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.analysis.files import sweep_file, sweep_trials, write
+from tests.analysis.files import sweep_trials, write
 
 from faultbench import records, table
 from faultbench.analysis import stats
@@ -34,22 +34,17 @@ def large(tmp_path_factory):
     return write(path, (t for _, t in zip(range(10_000), trials, strict=False)))
 
 
-@pytest.fixture(scope="module")
-def default(tmp_path_factory):
-    return sweep_file(tmp_path_factory.mktemp("default") / "default.jsonl")
-
-
-def command(benchmark, *args, rounds=2):
-    """Run a command to its end on one CPU and record CPU seconds and peak memory."""
+def command(benchmark, *args, rounds=2, cpus=1):
+    """Run a command to its end on so many CPUs and record CPU seconds and peak memory."""
     spent, peak = [], []
-    cpu = min(os.sched_getaffinity(0))
+    allowed = sorted(os.sched_getaffinity(0))[:cpus]
 
     def run():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "faultbench", *map(str, args)],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+            preexec_fn=lambda: os.sched_setaffinity(0, allowed),
         )  # fmt: skip
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
@@ -68,8 +63,11 @@ def test_report_10000_trials(benchmark, large, tmp_path):
     command(benchmark, "report", large, "-o", tmp_path / "r.html")
 
 
-def test_plot_of_a_default_sweep(benchmark, default, tmp_path):
-    command(benchmark, "plot", default, "-o", tmp_path / "p", rounds=3)
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_plot_of_a_default_sweep(benchmark, tmp_path, cpus):
+    """With the simulated panel that such a sweep ends with on a machine of few CPUs."""
+    default = ROOT / "results" / "threads.jsonl"
+    command(benchmark, "plot", default, "-o", tmp_path / "p", rounds=3, cpus=cpus)
 
 
 @pytest.mark.parametrize("repeats", [6, 8, 12])
