@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import NEVER_RELEASED, PATHS, key_columns, label
@@ -46,8 +46,9 @@ def draw(table: pd.DataFrame, prefix: Path | str, context: Context) -> list[Path
         with sheet.styled():
             made = sheet.figure(max(6.2, 3.05 * columns + 0.6), 2.75 * rows + 1.3, MARGINS)
             axes = made.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+            _scale(axes[0], limits)  # all panels have this one's
             for ax, facet in zip(axes, part, strict=False):
-                _panel(ax, facet, limits)
+                _panel(ax, facet)
             for ax in axes[len(part) :]:
                 ax.remove()
             for ax in axes[::columns][:rows]:
@@ -99,7 +100,14 @@ def _handles(table: pd.DataFrame) -> list[Line2D]:
     return handles
 
 
-def _panel(ax: Axes, facet: Facet, limits: tuple[float, float]) -> None:
+def _scale(ax: Axes, limits: tuple[float, float]) -> None:
+    ax.set_yscale("log")
+    ax.set_ylim(*limits)
+    ax.yaxis.set_major_formatter(lambda value, _: nanoseconds(value))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _panel(ax: Axes, facet: Facet) -> None:
     x = np.arange(len(SHOWN))
     for path, outcome in _pairs(facet.rows):
         rows = facet.rows[(facet.rows["path"] == path) & (facet.rows["outcome"] == outcome)]
@@ -111,12 +119,7 @@ def _panel(ax: Axes, facet: Facet, limits: tuple[float, float]) -> None:
                 x, y, color=look.colour, linestyle=look.style, marker=look.marker,
                 alpha=1.0 if share >= 0.01 else 0.55,
             )  # fmt: skip
-    ax.set_yscale("log")
-    ax.set_ylim(*limits)
-    ax.yaxis.set_major_formatter(lambda value, _: nanoseconds(value))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_locator(FixedLocator([float(v) for v in x]))
-    ax.set_xticklabels(list(SHOWN.values()))
+    ax.set_xticks(x, list(SHOWN.values()))
     title = f"SIMULATED · {facet.title}" if facet.virtual else facet.title
     ax.set_title(style.panel_title(title), loc="left")
     if facet.virtual:
