@@ -114,10 +114,18 @@ def test_with_fixed_work_a_share_is_a_rate():
     spec = replace(SPEC, duration_ns=0, faults=200)
     row = table.row(replace(TRIAL, spec=spec, worker=worker))
     assert (row["worker_faults_min"], row["worker_faults_max"]) == (200, 200)
-    assert (row["worker_share_min"], row["worker_share_max"]) == (133, 400)
+    assert (row["worker_share_min"], row["worker_share_max"]) == pytest.approx((400 / 3, 400))
     # an emulator's times are nobody's
     row = table.row(replace(TRIAL, spec=spec, worker=worker, flags=("emulated",)))
     assert (row["worker_share_min"], row["worker_share_max"]) == (200, 200)
+
+
+def test_a_share_may_pass_64_bits():
+    """The table of a trial whose windows were a few ns and many years was a traceback."""
+    worker = AWAY | {"window_ns": [1, 2**50], "faults": [2**40, 2**40]}
+    spec = replace(SPEC, duration_ns=0, faults=2**40)
+    (share,) = table.frame([replace(TRIAL, spec=spec, worker=worker)])["worker_share_max"]
+    assert share == pytest.approx(2.0**89)
 
 
 def test_with_a_fixed_duration_a_share_is_what_was_done():

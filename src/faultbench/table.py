@@ -57,12 +57,13 @@ _FLOATS = {
     "mmap_lock_reads_per_1000",
     "parks_per_1000",
     "skew",
+    "worker_share_min",  # no counts: a slow worker's share may pass 64 bits
+    "worker_share_max",
     "fallback",
 }
 _INTEGERS = {
     *_WORKER,
     *"writers threads repeat window_ns cpu_ns faults mmap_lock_writes writer_ops".split(),
-    *"worker_share_min worker_share_max".split(),
     *"worker_faults_min worker_faults_max p50_ns p99_ns p999_ns max_ns".split(),
     *"writer_rate duration_ns faults_asked writer_wait_max_ns".split(),
 }
@@ -152,8 +153,8 @@ def _counters(trial: Trial, values: dict[str, Any]) -> None:
             values["worker_faults_max"] = max(faults)
             # An emulator's times are nobody's.
             each = faults if "emulated" in trial.flags else shares(trial.spec, worker)
-            values["worker_share_min"] = round(min(each))
-            values["worker_share_max"] = round(max(each))
+            values["worker_share_min"] = float(min(each))
+            values["worker_share_max"] = float(max(each))
     writes = [*worker.get("mmap_lock_writes", []), *trial.writer.get("mmap_lock_writes", [])]
     uncounted = "mmap_lock_writes" in trial.extra.get("uncounted", ())
     if writes or not (trial.spec.writers or uncounted):
