@@ -19,7 +19,6 @@ C = TypeVar("C", bound=Coded)
 MAX_ITEMS = 4096
 MAX_TASKS = 4096
 NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _FRACTION = re.compile(r"[0-9]{0,12}(\.[0-9]{1,99})?(?<=[0-9])(e-?[0-9]{1,2})?", re.ASCII)
 _TIME = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ns|us|µs|ms|s|m|)", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,6})-([0-9]{1,6})(?::([0-9]{1,6}))?", re.ASCII)

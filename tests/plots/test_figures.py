@@ -327,6 +327,26 @@ def test_lines_show_what_spins_and_one_scale_for_a_case(tmp_path, drawn):
     assert max(p.get_width() for p in direct.patches) < longest.get_width() / 100
 
 
+def test_a_line_too_short_to_be_seen_has_no_bar_but_the_hottest_of_a_panel(tmp_path, drawn):
+    from faultbench.plots import lines
+    from tests.analysis.test_ledger import simulated
+
+    def waited(path, **ns):
+        hot = [{"name": n, "wait_ps": 10**6 * v, "transfers": 9, "fetches": 0}
+               for n, v in ns.items()]  # fmt: skip
+        return simulated(path, {"grab_mapping_entry": (80, 0, 0, 0)}, lines=hot)
+
+    lines.draw(
+        [waited("retry", count=9000, owner=400, hair=10), waited("direct", first=9, second=8)],
+        tmp_path / "x", Context(),
+    )  # fmt: skip
+    named = [[t.get_text() for t in ax.get_yticklabels()] for ax in drawn[0].axes]
+    assert named == [["count", "owner", "all other lines"], ["first", "all other lines"]]
+    for ax, share in zip(drawn[0].axes, (10 / 9000, 8 / 9), strict=True):
+        rest = ax.patches[-1].get_width()  # what has no bar of its own is in the last
+        assert rest / ax.patches[0].get_width() == pytest.approx(share)
+
+
 def test_lines_of_many_kernels_are_no_wider_than_a_page(tmp_path, drawn):
     from faultbench.plots import lines
 
