@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.chance import most_claims
 from tests.analysis.files import sweep_trials, write
 
 from faultbench import records, table
@@ -97,7 +98,8 @@ def test_aa_claims_and_coverage(benchmark, repeats):
 def test_real_aa_claims(benchmark, tmp_path, threads):
     """The rule on this machine: one path, 600 real trials in a row, called A B B A afterwards.
 
-    ``extra_info`` shows claims; the least number of repeats (6) makes 50 comparisons.
+    ``extra_info`` shows claims; the least number of repeats (6) makes 50 comparisons, too few to
+    tell 5 % from 3 % in one run: asserted is what chance cannot make of 5 %.
     """
     file = tmp_path / "aa.jsonl"
 
@@ -129,4 +131,4 @@ def test_real_aa_claims(benchmark, tmp_path, threads):
         covered = ((ratios.low <= 1) & (ratios.high >= 1)).mean()
         benchmark.extra_info[f"{metric}_coverage_pct"] = round(100 * covered, 1)
         benchmark.extra_info[f"{metric}_floor_pct"] = round(100 * float(floor[0]), 1)
-        assert claimed.mean() <= 0.05
+        assert claimed.sum() <= most_claims(len(a))

@@ -3,6 +3,7 @@
 Every second pair runs beside a busy loop on the last CPU, or has it beside one file only.
 ``FAULTBENCH_AA_PAIRS`` pairs (default 24, in CI 3; about 3 s a file). ``extra_info`` shows, per
 rate: false claims, cases that could be tested, coverage of the intervals there and everywhere.
+The 5 % themselves are asserted of ``ENOUGH`` pairs; of fewer, only what chance cannot make of them.
 """
 
 import contextlib
@@ -12,11 +13,13 @@ import sys
 
 import numpy as np
 import pandas as pd
+from benchmarks.chance import most_claims
 
 from faultbench import records, table
 from faultbench.analysis import compare, stats
 
 PAIRS = int(os.environ.get("FAULTBENCH_AA_PAIRS", "3" if os.environ.get("CI") else "24"))
+ENOUGH = 24
 QUIET, BUSY, CHANGED = "quiet", "busy", "changed"
 
 
@@ -86,6 +89,6 @@ def test_real_aa_files(benchmark, tmp_path):
             },
             "floor_pct": round(float(np.median(found["noise_floor_pct"])), 1),
         }
-        # 5 % of all, and what chance makes of 5 % where few can be tested
-        assert claims.sum() <= 0.05 * len(found)
-        assert claims.sum() <= 0.05 * len(tested) + 3 * np.sqrt(0.05 * max(1, len(tested)))
+        assert claims.sum() <= most_claims(len(tested))
+        if PAIRS >= ENOUGH:
+            assert claims.sum() <= 0.05 * len(found)
