@@ -1,12 +1,15 @@
 """Figures as their reader gets them: whole, inside their frame, told apart without colour."""
 
+import errno
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from faultbench.analysis.curves import spread
 from faultbench.analysis.frame import NEVER_RELEASED
@@ -236,6 +239,22 @@ def test_bad_requests_name_what_to_do(tmp_path):
         surface.draw(sweep(writers=(0,)), tmp_path / "x", Context())
     with pytest.raises(OutputError, match="cannot write"):
         scalability.draw(default(), tmp_path / "no" / "x", Context())
+
+
+def test_a_figure_is_there_whole_or_as_it_was(tmp_path, monkeypatch):
+    old = tmp_path / "x-scalability.png"
+    old.write_bytes(b"the figure of yesterday")
+
+    def full(self, name, **_):
+        Path(name).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OutputError, match="no space left"):
+        scalability.draw(default(), tmp_path / "x", Context())
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
+        old.name: b"the figure of yesterday"
+    }
 
 
 def test_same_data_same_bytes(tmp_path):

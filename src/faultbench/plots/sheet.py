@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.spines import Spine
 from matplotlib.transforms import Bbox
 
-from faultbench.errors import OutputError
+from faultbench.output import replacing_file
 from faultbench.plots.style import MUTED, RC
 
 DPI = 110  # of layout and PNG alike: text is measured once
@@ -104,12 +104,10 @@ def save(made: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> l
     for suffix in formats:
         target = stem.with_name(f"{stem.name}.{suffix}")
         metadata = {"Date": None} if suffix == "svg" else {"Software": "faultbench"}
-        try:
-            # Compressing harder takes longer than drawing and saves a tenth.
-            png: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if suffix == "png" else {}
-            made.savefig(target, format=suffix, dpi=DPI, metadata=metadata, **png)
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        # Compressing harder takes longer than drawing and saves a tenth.
+        png: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if suffix == "png" else {}
+        with replacing_file(target) as name:
+            made.savefig(name, format=suffix, dpi=DPI, metadata=metadata, **png)
         written.append(target)
     return written
 
