@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from faultbench import calibrate, machine_file
@@ -28,6 +31,26 @@ def test_busy_time_takes_what_it_is_asked_for():
 
     many, few, none = least(20_000, 20), least(400, 1000), least(20_000, 0)
     assert 0.75 < (many - none) / few < 1.25
+
+
+def test_sleeps_that_other_load_made_long_are_left_out():
+    """On a busy host the first sleep ends by its time-out: it was counted from the host's boot."""
+    engine = pytest.importorskip("faultbench._calibrate")
+    cpu = read_topology().cpus[0].number
+    hog = f"import os; os.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", hog]) as busy:
+        done = engine.run_pattern("park", [cpu, cpu], turns=100)
+        busy.kill()
+    assert done["done"] == [100, 100]
+    assert sum(done["kept"]) <= 200
+    assert sum(done["wake_ns"]) <= 1e6 * sum(done["kept"])
+    assert sum(done["unpark_ns"]) <= 1e6 * (200 - sum(done["failed"]))
+    assert all(1 <= ns <= 1e6 for ns in calibrate.sleeps(done))
+
+
+def test_a_run_without_one_good_sleep_is_no_traceback():
+    nothing = {name: [0, 0] for name in ("cpu_ns", "unpark_ns", "wake_ns", "kept")}
+    assert calibrate.sleeps(nothing | {"done": [5, 5], "failed": [5, 5]}) == (1.0, 1.0, 1.0)
 
 
 def test_one_cpu_sees_no_line_travel():

@@ -117,10 +117,19 @@ def _sleeps(a: int, b: int) -> tuple[float, float, float]:
     go to sleep and to come back; half of that is taken for each.
     """
     engine: Any = importlib.import_module("faultbench._calibrate")
-    found = engine.run_pattern("park", [a, b], turns=SLEEPS)
-    cpu, call, latency = (
-        sum(found[name]) / (2 * SLEEPS) for name in ("cpu_ns", "unpark_ns", "wake_ns")
-    )
+    return sleeps(engine.run_pattern("park", [a, b], turns=SLEEPS))
+
+
+def sleeps(done: Mapping[str, list[int]]) -> tuple[float, float, float]:
+    """Return ns of wake, park and unpark from what ``run_pattern`` returns of ``park``.
+
+    Sleeps that nobody ended within a millisecond are not among those ``kept``, calls that took as
+    long are ``failed``: other load had the CPU.
+    """
+    turns = sum(done["done"])
+    cpu = sum(done["cpu_ns"]) / max(1, turns)
+    call = sum(done["unpark_ns"]) / max(1, turns - sum(done["failed"]))
+    latency = sum(done["wake_ns"]) / max(1, sum(done["kept"]))
     return max(1.0, latency - call), max(1.0, (cpu - call) / 2), max(1.0, call)
 
 

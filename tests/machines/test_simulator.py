@@ -155,6 +155,8 @@ def test_parking_costs_its_latency_and_is_counted():
     result = run("park", QUIET, 2, turns=100)
     assert sum(result["parks"]) >= 100
     assert max(result["ns"]) >= 100 * 2 * 3000  # two wake-ups a turn
+    assert sum(result["kept"]) == 200
+    assert sum(result["failed"]) == 0
     # What calibrate reads from this workload on real threads is here what the machine says.
     assert 500 <= sum(result["unpark_ns"]) / 200 < 700
     assert 3500 <= sum(result["wake_ns"]) / 200 < 4600  # it may not be asleep yet when it is woken

@@ -65,7 +65,8 @@ struct fb_pattern_lines {
 struct fb_pattern_task {
 	_Alignas(FB_LINE_PAIR) uint64_t done, failed, from_ns, to_ns;
 	uint64_t cpu_ns, unpark_ns, wake_ns;	/* PARK: on a CPU; in fb_unpark; from its call to the sleeper's going on */
-	uint64_t kept, kept_ns, found_ns;	/* visits of a line that was still here; their time; that of the others */
+	/* visits of a line that was still here; their time; that of the others. PARK: kept sleeps are in wake_ns */
+	uint64_t kept, kept_ns, found_ns;
 	struct fb_pattern_lines *lines;
 	uint64_t *own;		/* a line of the arena */
 	uint64_t turns;		/* 0 = until the window closes */
@@ -93,19 +94,30 @@ FB_INLINE void fb_pattern_visited(struct fb_pattern_task *t, uint64_t ns, bool o
 	}
 }
 
+#define FB_PATTERN_SLEEP_NS 1000000	/* what takes longer tells of other load, not of waking: it is left out */
+
 FB_INLINE void fb_pattern_wake(struct fb_task *me, struct fb_pattern_task *t)
 {
-	uint64_t from = fb_now();
+	uint64_t from = fb_now(), took;
 
 	fb_store_u64(&t->lines->flag, from, FB_RELAXED);	/* fb_unpark orders it */
 	fb_unpark(&me->all[1 - me->id]);
-	t->unpark_ns += fb_now() - from;
+	took = fb_now() - from;
+	if (took < FB_PATTERN_SLEEP_NS)
+		t->unpark_ns += took;
+	else
+		t->failed++;
 }
 
 FB_INLINE void fb_pattern_sleep(struct fb_task *me, struct fb_pattern_task *t)
 {
-	fb_park(me, 1000000);
-	t->wake_ns += fb_now() - fb_load_u64(&t->lines->flag, FB_RELAXED);
+	bool woken = fb_park(me, FB_PATTERN_SLEEP_NS);
+	uint64_t took = fb_now() - fb_load_u64(&t->lines->flag, FB_RELAXED);
+
+	if (woken && took < FB_PATTERN_SLEEP_NS) {	/* the flag of a sleep that nobody ended is an old one, or 0 */
+		t->wake_ns += took;
+		t->kept++;
+	}
 }
 
 FB_INLINE bool fb_pattern_turn(struct fb_task *me, struct fb_pattern_task *t)
