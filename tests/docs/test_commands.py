@@ -45,7 +45,7 @@ def test_commands_of_a_page_run(page, path, tmp_path):
     for number, code in enumerate(blocks(page), 1):
         done = subprocess.run(
             ["sh", "-e", "-c", code], cwd=tmp_path, env=os.environ | {"PATH": path},
-            capture_output=True, text=True, timeout=200, check=False,
+            capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{page.name}, block {number}:\n{code}\n{done.stderr}"
         assert "Traceback" not in done.stderr, f"{page.name}, block {number}"
@@ -70,7 +70,7 @@ def readme(tmp_path):
 def test_the_examples_of_the_readme_run(readme, path, tmp_path):
     done = subprocess.run(
         ["sh", "-e", "-c", readme], cwd=tmp_path, env=os.environ | {"PATH": path},
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
