@@ -205,7 +205,11 @@ def broken(change):
         (lambda d: d.assign(faults_per_s=0.0), "zero"),
         (lambda d: d.assign(faults_per_s=np.nan), "usable"),
         (lambda d: d[d.path == "direct"], "two are needed"),
-        (lambda d: d[(d.path == "direct") ^ (d.handler == "ext4")], "nothing to compare"),
+        (lambda d: d[(d.path == "direct") ^ (d.handler == "ext4")], "nothing to compare$"),
+        (
+            lambda d: d.assign(kernel=d.path.map({"retry": "next-202308", "direct": "v6.6"})),
+            "nothing to compare; --by kernel",
+        ),
     ],
 )
 def test_bad_tables_get_one_clear_line(change, words):

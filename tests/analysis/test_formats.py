@@ -46,10 +46,24 @@ def test_markdown_is_a_table_that_says_never_released(one):
     assert "**faster**" in text
 
 
+def test_cpu_time_is_shown_where_a_case_has_one_of_its_own():
+    """A simulated CPU does nothing else: its CPU time is its time."""
+    measured, simulated = sweep(), sweep(machine="virtual:m")
+    real, both = (pd.concat(d) for d in ([measured], [measured, simulated]))
+    told = {
+        name: formats.columns(c.by_column(df, "path"), c.by_column(df, "path", CPU))
+        for name, df in {"real": real, "both": both, "simulated": simulated}.items()
+    }
+    assert [formats.CPU_TIME in told[name][0] for name in told] == [True, True, False]
+    at = formats.HEADINGS.index(formats.CPU_TIME)
+    assert sum(row[at] == formats.NOTHING for row in told["both"][1]) == len(told["simulated"][1])
+    assert {len(row) for row in told["simulated"][1]} == {len(formats.HEADINGS) - 1}
+
+
 def test_markdown_cannot_be_broken_by_a_name():
     df = sweep(handlers=("a|b", "c"))
     lines = formats.to_markdown(c.by_column(df, "path")).splitlines()
-    assert {line.replace("\\|", "").count("|") for line in lines[:18]} == {10}
+    assert {line.replace("\\|", "").count("|") for line in lines[:18]} == {9}
 
 
 def test_no_two_cases_of_a_swept_knob_have_one_name():

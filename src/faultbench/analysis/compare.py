@@ -84,8 +84,10 @@ def by_column(
             part = _table(a, b, floors, paired=True)
             parts.append(_blind(part, kept, keys).assign(a=base, b=other))
     if not parts:
+        other_way = "; --by kernel compares kernels" if _by_kernel_only(kept, by) else ""
         raise DataError(
             f"no case was measured for both {base} and {' or '.join(others)}: nothing to compare"
+            + other_way
         )
     left_out = pd.concat(lone, ignore_index=True)
     if len(left_out):
@@ -95,6 +97,11 @@ def by_column(
     left_out = left_out[left_out["machine"].isin(set(table["machine"]))]
     taken = frozenset(kept.loc[kept[by].isin([base, *others]), "path"].astype(str))
     return Comparison(metric, True, keys, table, notes, left_out, taken)
+
+
+def _by_kernel_only(kept: pd.DataFrame, by: str) -> bool:
+    """Whether paths were asked for where each kernel was measured on its own path only."""
+    return by == "path" and kept["kernel"].nunique() > 1 and one_path_each(kept)
 
 
 def files(

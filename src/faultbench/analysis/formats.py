@@ -14,6 +14,7 @@ from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, is_virtual, nam
 from faultbench.rules import unconfirmed
 
 MOST_PCT = 1000
+NOTHING = "–"
 UNITS = {WALL: "faults/sec", CPU: "faults/cpu"}
 
 
@@ -45,7 +46,18 @@ def plain(value: Any) -> Any:
     return value
 
 
-HEADINGS = ("case", "A", "B", "n", "B/A", "95 % interval", "CPU-time B/A", "noise floor", "verdict")
+CPU_TIME = "CPU-time B/A"
+HEADINGS = ("case", "A", "B", "n", "B/A", "95 % interval", CPU_TIME, "noise floor", "verdict")
+
+
+def columns(
+    wall: Comparison, cpu: Comparison | None = None
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return headings and ``rows``, without the ratio by CPU time where no case has one."""
+    cells, at = rows(wall, cpu), HEADINGS.index(CPU_TIME)
+    if any(row[at] != NOTHING for row in cells):
+        return HEADINGS, cells
+    return HEADINGS[:at] + HEADINGS[at + 1 :], [row[:at] + row[at + 1 :] for row in cells]
 
 
 def rows(wall: Comparison, cpu: Comparison | None = None) -> list[tuple[str, ...]]:
@@ -80,7 +92,7 @@ def rows(wall: Comparison, cpu: Comparison | None = None) -> list[tuple[str, ...
 
 def _cpu_ratios(wall: Comparison, cpu: Comparison | None) -> list[str]:
     if cpu is None or wall.metric == CPU:
-        return ["–"] * len(wall.table)
+        return [NOTHING] * len(wall.table)
     index = [*wall.keys, "a", "b"]
     found = {
         tuple(str(row[k]) for k in index): times(row["ratio"])
@@ -89,14 +101,19 @@ def _cpu_ratios(wall: Comparison, cpu: Comparison | None) -> list[str]:
         for row in cpu.table.to_dict("records")
     }
     return [
-        found.get(tuple(str(row[k]) for k in index), "–") for row in wall.table.to_dict("records")
+        # A simulated CPU does nothing else: its CPU time is its time.
+        NOTHING
+        if is_virtual(row["machine"])
+        else found.get(tuple(str(row[k]) for k in index), NOTHING)
+        for row in wall.table.to_dict("records")
     ]
 
 
 def to_markdown(comparison: Comparison, cpu: Comparison | None = None) -> str:
     """Return a table for a cover letter, with what must be said beneath it."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    for cells in rows(comparison, cpu):
+    headings, found = columns(comparison, cpu)
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    for cells in found:
         real = cells[-1] in (stats.FASTER, stats.SLOWER)
         shown = (*cells[:-1], f"**{cells[-1]}**" if real else cells[-1])
         lines.append("| " + " | ".join(markdown_cell(c) for c in shown) + " |")
@@ -150,7 +167,7 @@ def sides_of(comparison: Comparison) -> str:
 def rate(value: float) -> str:
     """Return a rate with three digits and a prefix: ``1.23 M/s``."""
     if not math.isfinite(value):
-        return "–"
+        return NOTHING
     for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return f"{value / size:.3g} {prefix}/s"
@@ -159,13 +176,13 @@ def rate(value: float) -> str:
 
 def times(value: float) -> str:
     """Return a ratio: ``1.41×``."""
-    return f"{value:.3f}×" if math.isfinite(value) else "–"
+    return f"{value:.3f}×" if math.isfinite(value) else NOTHING
 
 
 def interval(low_pct: float, high_pct: float) -> str:
     """Return an interval given in per cent as ratios: ``[1.36, 1.46]``."""
     if not (math.isfinite(low_pct) and math.isfinite(high_pct)):
-        return "–"
+        return NOTHING
     return f"[{1 + low_pct / 100:.3f}, {1 + high_pct / 100:.3f}]"
 
 
@@ -173,7 +190,7 @@ def percent(value: float) -> str:
     """Return per cent without a sign: ``2.1 %``; of more than tenfold only that it is."""
     if value > MOST_PCT:
         return f"> {MOST_PCT} %"
-    return f"{value:.1f} %" if math.isfinite(value) else "–"
+    return f"{value:.1f} %" if math.isfinite(value) else NOTHING
 
 
 def to_mmtests(comparisons: Sequence[Comparison]) -> str:
@@ -183,13 +200,13 @@ def to_mmtests(comparisons: Sequence[Comparison]) -> str:
     what must be said, and the case of each block.
     """
     first = comparisons[0].table
-    columns = [c for c in comparisons[0].keys if c != "threads"]
+    keys = [c for c in comparisons[0].keys if c != "threads"]
     said = [f"{sides_of(comparisons[-1])}; harmonic means.", *footnotes(comparisons[-1])[1:]]
     blocks = ["\n".join(f"# {line}" for line in said)]
-    groups = first.groupby([*columns, "a", "b"], sort=False, dropna=False)
-    told = {"machine", *(c for c in (*columns, "a", "b") if first[c].nunique() > 1)}
+    groups = first.groupby([*keys, "a", "b"], sort=False, dropna=False)
+    told = {"machine", *(c for c in (*keys, "a", "b") if first[c].nunique() > 1)}
     for values, _ in groups:
-        where = dict(zip([*columns, "a", "b"], values, strict=True))
+        where = dict(zip([*keys, "a", "b"], values, strict=True))
         lines = _block([_where(c.table, where) for c in comparisons], comparisons, where)
         lines.insert(0, "# " + " ".join(f"{k}={v}" for k, v in where.items() if k in told))
         blocks.append("\n".join(lines))

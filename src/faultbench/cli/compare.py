@@ -216,13 +216,15 @@ def _print_table(main: "Comparison", other: "Comparison | None") -> None:
     from faultbench.cli._results import safe
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in formats.HEADINGS:
+    headings, rows = formats.columns(main, other)
+    for heading in headings:
         numeric = heading not in ("case", "verdict")
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
-    for cells in formats.rows(main, other):
+    coloured = {headings.index(name) for name in ("B/A", "verdict")}
+    for cells in rows:
         style = {stats.FASTER: "green", stats.SLOWER: "red"}.get(cells[-1], "")
         table.add_row(
-            *(Text(safe(c), style=style if i in (4, 8) else "") for i, c in enumerate(cells))
+            *(Text(safe(c), style=style if i in coloured else "") for i, c in enumerate(cells))
         )
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)

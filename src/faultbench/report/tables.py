@@ -16,8 +16,8 @@ from faultbench.analysis.ledger import Ledger
 from faultbench.analysis.parts import foremost
 from faultbench.analysis.parts import notes as ledger_notes
 
-FIRST = ("case", "verdict", "B/A", "95 % interval", "noise floor", "CPU-time B/A")
-NOTHING = "–"
+FIRST = ("case", "verdict", "B/A", "95 % interval", "noise floor", formats.CPU_TIME)
+NOTHING = formats.NOTHING
 MOST_LEDGERS = 8
 
 
@@ -36,9 +36,7 @@ def comparisons(wall: Comparison, cpu: Comparison | None) -> list[Table]:
     found = []
     for machine, title in _machines(wall.table["machine"].astype(str)):
         mine = _of(wall, machine)
-        # A simulated CPU does nothing else: its CPU time is its time.
-        beside = None if is_virtual(machine) or cpu is None else _of(cpu, machine)
-        rows = formats.rows(mine, beside)
+        rows = formats.rows(mine, None if cpu is None else _of(cpu, machine))
         order = sorted(range(len(formats.HEADINGS)), key=lambda i: _place(formats.HEADINGS[i]))
         headings = tuple(formats.HEADINGS[i] for i in order)
         cells = [tuple(row[i] for i in order) for row in rows]
