@@ -152,11 +152,6 @@ def knobs_label(kernel: str | None, path: Path | None, knobs: Iterable[tuple[str
     return ",".join(kept)
 
 
-def is_counterfactual(kernel: str, path: Path | None) -> bool:
-    """Whether no kernel of that name took that path."""
-    return path is not None and kernel in KERNELS and KERNELS[kernel].path is not path
-
-
 ORDERS: dict[Handler, tuple[Order, ...]] = {
     Handler.DEVICE_DAX: (Order.PMD, Order.PUD, Order.PTE),
     Handler.EXT4: (Order.PMD, Order.PTE),
@@ -168,12 +163,6 @@ ORDERS: dict[Handler, tuple[Order, ...]] = {
 }
 NO_FILES = frozenset({Handler.ANON, Handler.NOP})
 _FS = (Handler.EXT4, Handler.XFS)
-
-
-def check_combination(spec: TrialSpec) -> None:
-    """Raise `UsageError` with the reason when a model machine's spec cannot exist."""
-    if reason := objection(spec):
-        raise UsageError(reason)
 
 
 def objection(spec: TrialSpec, typed: Mapping[str, str] | None = None) -> str:
