@@ -114,6 +114,16 @@ def test_every_other_path_is_compared_with_retry_unless_told():
     assert set(told.a) == {"abort"}
 
 
+@pytest.mark.parametrize(
+    "paths", [("abort", "direct", "mmap-lock"), ("direct", "mmap-lock", "abort")]
+)
+def test_what_is_compared_with_what_is_not_what_a_seed_drew_first(paths):
+    """A sweep's first trial is drawn: `--path abort,direct` was once direct over abort."""
+    got = c.by_column(sweep(paths=paths), "path").table
+    assert set(got.a) == {"mmap-lock"}
+    assert list(got.b.unique()) == ["abort", "direct"]
+
+
 def test_files_are_unpaired_and_matched_by_key_not_by_order():
     a, b = sweep(seed=1), sweep(seed=2, gain=1.4).sample(frac=1, random_state=3)
     got = c.files(a, b)

@@ -21,6 +21,7 @@ from faultbench.analysis.frame import (
     kernel_order,
     key_columns,
     narrowed,
+    path_order,
 )
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError, UsageError
@@ -64,7 +65,8 @@ def by_column(
 ) -> Comparison:
     """Compare the values of ``by`` (path or kernel) in one sweep, paired by interleaved block.
 
-    A is ``retry`` for paths and the oldest kernel for kernels, unless ``pair`` names A and B.
+    A is ``retry`` (without it the oldest path) for paths and the oldest kernel for kernels, unless
+    ``pair`` names A and B; never what a sweep's seed drew first.
     """
     if by not in ("path", "kernel"):
         raise UsageError(f"--by {by}: compare by path or by kernel")
@@ -165,11 +167,9 @@ def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[st
         return pair[0], [pair[1]]
     if len(values) < 2:
         raise DataError(f"only {by} {values[0]} was measured: two are needed to compare")
-    if by == "path":
-        base = "retry" if "retry" in values else values[0]
-        return base, [v for v in values if v != base]
-    ordered = sorted(values, key=kernel_order)
-    return ordered[0], ordered[1:]
+    ordered = sorted(values, key=path_order if by == "path" else kernel_order)
+    base = "retry" if by == "path" and "retry" in values else ordered[0]
+    return base, [v for v in ordered if v != base]
 
 
 def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, pd.DataFrame]:

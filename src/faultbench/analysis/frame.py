@@ -184,14 +184,15 @@ def order_of(level: "pd.Index[Any]") -> "pd.Index[Any]":
     They are ranks among the distinct values, of which a level of many rows has few.
     """
     codes, distinct = level.factorize(use_na_sentinel=False)
-    key = {"path": _path_order, "kernel": kernel_order}.get(str(level.name), natural)
+    key = {"path": path_order, "kernel": kernel_order}.get(str(level.name), natural)
     keys = [key(value) for value in distinct]
     ranks = {k: rank for rank, k in enumerate(sorted(set(keys)))}
     found: pd.Index[Any] = pd.Index(np.array([ranks[k] for k in keys], dtype=np.intp)[codes])
     return found
 
 
-def _path_order(path: object) -> tuple[float, ...]:
+def path_order(path: object) -> tuple[float, ...]:
+    """Return a sort key for mmap-lock < abort < retry < direct; anything else last."""
     return (PATHS.index(path) if path in PATHS else len(PATHS),)
 
 
