@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -201,6 +202,34 @@ def test_fit_published_case_from_csv(tmp_path):
     assert (tmp_path / "f-usl.png").exists()
 
 
+def test_fit_reads_a_pipe_and_a_spreadsheets_csv_to_the_last_point(tmp_path):
+    """Of a pipe the look at its first byte took 8 KiB; a mark before it made the point a header."""
+    points = "1,64.9\n18,995.9\n36,1652.4\n72,1853.2\n108,1828.9\n144,1775\n216,1702.2\n"
+    marked = tmp_path / "bom.csv"
+    marked.write_text(points, encoding="utf-8-sig")
+    out, into = os.pipe()
+    os.write(into, points.encode())
+    os.close(into)
+    for path in (marked, f"/dev/fd/{out}"):
+        got = json.loads(run("fit", path, "--format", "json").stdout)
+        assert got["n"] == [1, 18, 36, 72, 108, 144, 216]
+    os.close(out)
+
+
+def test_fit_says_that_it_drew_nothing(tmp_path):
+    path = tmp_path / "two.csv"
+    path.write_text("1,100\n2,150\n")
+    assert "no curve was fitted" in run("fit", path, "-o", tmp_path / "f").stderr
+    assert not (tmp_path / "f-usl.png").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "plot", "fit", "export"])
+@pytest.mark.parametrize("place", [".", "/", ""])
+def test_a_folder_is_no_results_file(command, place):
+    """It has no name to put .html to: a traceback."""
+    run(command, place, code=65)
+
+
 def test_fit_of_a_results_file_has_a_curve_a_case(tmp_path):
     path = sweep_file(
         tmp_path / "w.jsonl", threads=(1, 2, 4, 8, 16, 32), cpus=99, writers=(0,), repeats=2
@@ -232,6 +261,7 @@ def test_a_curve_with_a_starved_point_is_told_and_the_others_are_fitted(tmp_path
     "text",
     ["", "n,throughput\n", "throughput,n\n10,1\n", "n,throughput\n1,0\n2,1\n3,1\n", "1,2,3\n",
      "n,throughput\n1,nan\n", "n,throughput\n1,x\n", "\x00\x01", "n;throughput\n1;2\n",
+     "1,64.9 M\n18,995.9\n36,1652.4\n",
      "64.9,1\n995.9,18\n1652.4,36\n1853.2,72\n", "1,1e300\n2,1.9e300\n4,3e300\n8,5e300\n"],
 )  # fmt: skip
 def test_fit_refuses_what_is_no_curve(tmp_path, text):

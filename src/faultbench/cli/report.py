@@ -38,10 +38,11 @@ def report(
     from faultbench.output import replacing, writable
     from faultbench.report import facts, markdown, page
 
-    target = None if out is None and format is Format.MARKDOWN else out or file.with_suffix(".html")
     if out is not None:
         writable(out, file)  # before the figures are drawn
     loaded = load(file)
+    # Of a file that was read: `.` and `/` have no name to put a suffix to.
+    target = None if out is None and format is Format.MARKDOWN else out or file.with_suffix(".html")
     header = loaded.results.header
     said = facts.gather(
         loaded.df,
