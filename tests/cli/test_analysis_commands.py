@@ -14,7 +14,7 @@ import pytest
 from faultbench import cli
 from faultbench.analysis.compare import JSON_KEYS
 from faultbench.analysis.usl import JSON_KEYS as USL_KEYS
-from tests.analysis.files import HOST, sweep_file, sweep_trials, write
+from tests.analysis.files import HOST, sweep_file, sweep_trials, trial, write
 
 
 def run(*args, code=0):
@@ -238,6 +238,32 @@ def test_fit_of_a_results_file_has_a_curve_a_case(tmp_path):
     assert len(got["curves"]) == 8  # handlers x vmas x paths, the single worker in both sharings
     assert {len(c["n"]) for c in got["curves"]} == {6}
     assert {c["case"]["vmas"] for c in got["curves"]} == {"private", "shared"}
+
+
+def test_fit_by_cpu_time_is_of_what_all_workers_do(tmp_path):
+    """Workers that do not hinder each other at all had alpha 1: all of it serialised."""
+    rng = np.random.default_rng(1)
+    path = write(
+        tmp_path / "w.jsonl",
+        [trial(1e6 * n, rng, threads=n, vmas=n, files=1, repeat=r)
+         for n in (1, 2, 4, 8, 16, 32) for r in range(2)],
+    )  # fmt: skip
+    wall = json.loads(run("fit", path, "--format", "json").stdout)
+    cpu = json.loads(run("fit", path, "--format", "json", "--metric", "faults_per_cpu_s").stdout)
+    assert wall["alpha"] == pytest.approx(0, abs=1e-6)
+    assert cpu["alpha"] == pytest.approx(0, abs=1e-6)
+
+
+def test_fit_says_what_was_never_released_and_what_is_simulated(tmp_path):
+    path = sweep_file(
+        tmp_path / "w.jsonl", threads=(1, 2, 4, 8), cpus=99, writers=(0,), repeats=2,
+        machine="virtual:generic",
+    )  # fmt: skip
+    done = run("fit", path, "-o", tmp_path / "f")
+    assert "never released" in done.stdout
+    assert "SIMULATED · retry · ext4 · vmas shared" in done.stdout
+    assert "must not claim" in done.stdout
+    assert "never released" in (tmp_path / "f-usl.svg").read_text()
 
 
 def test_a_curve_with_a_starved_point_is_told_and_the_others_are_fitted(tmp_path):

@@ -87,6 +87,23 @@ def test_the_peak_line_crosses_no_legend(tmp_path, drawn):
     assert_inside(drawn[0])
 
 
+def test_a_fit_of_a_simulation_says_so(tmp_path, drawn):
+    fit = law.fit([1, 2, 4, 8, 16, 32], [10, 19, 35, 60, 85, 90])
+    known = Context(models={"virtual:generic": "model of something"})
+    usl.draw([("SIMULATED · direct", fit), ("threads · direct", fit)], tmp_path / "x", known)
+    hatched = [bool(ax.patch.get_hatch()) for ax in drawn[0].axes]
+    assert hatched == [True, True, False, False]
+    assert "virtual:generic: model of something" in words(drawn[0])
+    assert "must not claim" in words(drawn[0])
+
+
+def test_many_fits_make_pages(tmp_path):
+    """480 curves were one picture of 99,283 pixels, in minutes."""
+    fit = law.fit([1, 2, 4, 8, 16, 32], [10, 19, 35, 60, 85, 90])
+    written = usl.draw([(f"curve {i}", fit) for i in range(10)], tmp_path / "x", Context())
+    assert [p.name for p in written if p.suffix == ".png"] == ["x-usl.png", "x-usl-2.png"]
+
+
 @pytest.mark.parametrize("paths", [("direct", "retry", "abort", "mmap-lock")])
 def test_the_laboratorys_bars_differ_without_colour(tmp_path, drawn, paths):
     reads = [laboratory.Reads("case", p, 1.0, 1.0) for p in paths]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from faultbench.analysis.usl import Usl
 
 MAX_POINTS = 100_000
+SIMULATED = "SIMULATED · "
 STARVED = "not fitted: a number of workers has a median of 0"
 
 
@@ -43,7 +44,9 @@ def fit(
     when no curve has more than one number of workers, after printing that.
     """
     from faultbench.analysis import usl
+    from faultbench.cli._results import safe
     from faultbench.errors import DataError
+    from faultbench.explain import CLAIMS_NOT
     from faultbench.output import writable_figures
     from faultbench.plots.facets import Context
 
@@ -58,7 +61,7 @@ def fit(
         unit = "throughput"
     else:
         fits, context = _from_results(file, metric.value)
-        unit = "faults/s"
+        unit = "faults/s" if metric is Metric.WALL else "workers x faults per CPU-s"
     if format is Format.JSON:
         if len(fits) == 1:
             print(json.dumps(fits[0][2].to_dict(), allow_nan=False))
@@ -68,6 +71,10 @@ def fit(
     else:
         for _, name, one in fits:
             _print(name, one)
+        for note in context.notes:
+            print(safe(note))
+        if any(name.startswith(SIMULATED) for _, name, _ in fits):
+            print(CLAIMS_NOT.replace("It", "A simulation", 1))
     if plot is not None:
         from faultbench.cli._results import say
         from faultbench.plots import usl as drawing
@@ -97,10 +104,13 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     from faultbench.analysis.curves import spread
     from faultbench.analysis.formats import plain
     from faultbench.analysis.frame import (
+        CPU,
+        NEVER_RELEASED,
         cases,
         checked,
         describe,
         has_flag,
+        is_virtual,
         key_columns,
         unconfirmed_in,
     )
@@ -127,14 +137,20 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
         got = cases(rows, ["threads"], metric)
         case = {k: plain(names[k].iloc[i]) for k in keys}
         n, rates = got.keys["threads"].to_numpy(float), stats.medians(got.values).median
+        if metric == CPU:  # a rate of each worker: the law is about what all do together
+            rates = n * rates
         if not (rates > 0).all():  # of this curve nothing can be said; the others are whole
             one = usl.Usl(n, rates, warnings=[f"{STARVED}: no fault completed there"])
         else:
             one = usl.fit(n, rates)
         if said := unconfirmed_in(rows):
             one = replace(one, warnings=[*one.warnings, said])
-        fits.append((case, describe(names, i), one))
-    return fits, context_of(loaded)
+        mark = SIMULATED if is_virtual(names["machine"].iloc[i]) else ""
+        fits.append((case, mark + describe(names, i), one))
+    context = context_of(loaded)
+    if (kept["path"] == "retry").any():
+        context = replace(context, notes=[*context.notes, f"{NEVER_RELEASED}."])
+    return fits, context
 
 
 def _print(name: str, one: "Usl") -> None:
