@@ -318,6 +318,18 @@ def test_a_simulated_difference_is_real_beyond_what_the_model_decides():
     assert verdict("threads", [0.87, 0.89, 0.96]) == ["slower"]
 
 
+def test_trials_of_another_length_are_said():
+    """What a window of 10 ms shows of writers and of one of 1 s is not the same."""
+    one, other = sweep(duration_ns=10**7), sweep(duration_ns=10**9)
+    said = [note for note in c.files(one, other).notes if "trials of A last" in note]
+    assert said == [
+        "trials of A last 10,000,000 ns, of B 1,000,000,000 ns: a difference may be its"
+    ]
+    assert not [note for note in c.files(one, one).notes if "trials of A last" in note]
+    work = sweep(duration_ns=0, faults_asked=100)
+    assert any("of B 100 faults a worker" in note for note in c.files(one, work).notes)
+
+
 def test_an_edited_profile_of_the_same_name_is_said():
     """`--cost mine.toml` edited between two sweeps passed for a difference of the paths."""
     old, new = (sweep(cost="mine", cost_digest=d, machine_digest="") for d in "ab")

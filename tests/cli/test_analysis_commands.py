@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from faultbench import cli
 from faultbench.analysis.compare import JSON_KEYS
 from faultbench.analysis.usl import JSON_KEYS as USL_KEYS
+from faultbench.enums import Status
 from tests.analysis.files import HOST, sweep_file, sweep_trials, trial, write
 
 
@@ -418,6 +420,20 @@ def test_a_page_says_that_panels_were_left_out(results, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "MOST_PANELS", 1)
     run("report", results, "-o", target)
     assert "The figures show 1 of " in target.read_text()
+
+
+def test_a_panel_of_failed_trials_is_not_said_to_be_left_out(tmp_path, monkeypatch):
+    """No table has it either, and `plot` does not draw it."""
+    from faultbench.cli import report
+
+    trials = list(sweep_trials(vmas=("private",), writers=(0,), threads=(1,)))
+    for number, one in enumerate(trials):
+        if one.spec.handler == "ext4":
+            trials[number] = replace(one, status=Status.TIMEOUT)
+    path = write(tmp_path / "w.jsonl", trials)
+    monkeypatch.setattr(report, "MOST_PANELS", 1)
+    run("report", path, "-o", tmp_path / "page.html")
+    assert "The figures show" not in (tmp_path / "page.html").read_text()
 
 
 def test_kernels_without_a_laboratory_say_so_in_every_format(tmp_path):

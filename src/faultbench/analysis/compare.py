@@ -109,7 +109,9 @@ def files(
 
     A and B are called that; ``names`` say which files they are.
     """
-    left, right = (narrowed(side, *NEEDED, *DIGESTS, CPU, metric) for side in (left, right))
+    left, right = (
+        narrowed(side, *NEEDED, *DIGESTS, *apart.LENGTHS, CPU, metric) for side in (left, right)
+    )
     (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
     notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
     # Where two real kernels ran, one in each file, they are what is compared.
@@ -131,7 +133,7 @@ def files(
         "the files were measured apart: the noise floor has the drift within each; what changed on "
         "the host between them nothing here can tell"
     )
-    notes += _edited(left, right)
+    notes += [*_edited(left, right), *apart.lengths(left, right)]
     table = _table(a, b, Floors(metric, left, right), paired=False)
     table = _blind(table, both, columns).assign(a="A", b="B")
     table = apart.judged(table, (left, right), columns, metric, notes)
