@@ -237,6 +237,21 @@ def test_kernels_that_bring_retry_are_said_to_be_unreleased_and_simulated(form):
         assert "# machine=virtual:epyc" in text
 
 
+def test_windows_too_short_for_their_writers_are_marked():
+    """The sweep's own table marks them; a verdict in a cover letter did not."""
+    df = sweep(threads=(1,), handlers=("ext4",), vmas=("private",), machine="virtual:generic")
+    df["flags"] = np.where(df["writers"] > 0, "transient", "")
+    got = c.by_column(df, "path")
+    marked = [cells[0] for cells in formats.rows(got)]
+    assert [name.endswith(" †") for name in marked] == [False, True]
+    assert "† transient" in formats.to_markdown(got)
+    assert [case["transient"] for case in json.loads(formats.to_json(got))["cases"]] == [
+        False,
+        True,
+    ]
+    assert "†" not in formats.to_markdown(c.by_column(df[df["writers"] == 0], "path"))
+
+
 def test_floors_beyond_tenfold_are_only_said_to_be():
     assert formats.percent(131166.2) == "> 1000 %"
     assert formats.percent(13.6) == "13.6 %"

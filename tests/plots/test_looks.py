@@ -76,6 +76,14 @@ def test_parks_are_the_tables_median(tmp_path, drawn):
     assert "Medians of the repeats" in words(drawn[0])
 
 
+def test_bars_of_retry_say_that_it_was_never_released(tmp_path, drawn):
+    df = sweep(handlers=("ext4",), writers=(0,), threads=(1,))
+    counters.draw(df, tmp_path / "x", Context())
+    assert "never released" in words(drawn[0])
+    counters.draw(df[df["path"] == "direct"], tmp_path / "x", Context())
+    assert "never released" not in words(drawn[1])
+
+
 def test_the_peak_line_crosses_no_legend(tmp_path, drawn):
     n = [1, 18, 36, 72, 108, 144, 216]
     fit = law.fit(n, [64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775, 1702.2])

@@ -239,17 +239,22 @@ def _percent(a: Array, b: Array) -> Array:
 
 
 def _blind(table: pd.DataFrame, df: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Take the verdict from cases that ran more threads than CPUs: they measure the scheduler."""
+    """Take the verdict from cases that ran more threads than CPUs: they measure the scheduler.
+
+    Those whose windows were too short for their writers keep theirs, and are marked.
+    """
     crowded = set(in_strings(df[has_flag(df["flags"], "oversubscribed")], keys))
     hollow = np.array([key in crowded for key in in_strings(table, keys)], dtype=bool)
     table["oversubscribed"] = hollow
+    short = set(in_strings(df[has_flag(df["flags"], "transient")], keys))
+    table["transient"] = np.array([key in short for key in in_strings(table, keys)], dtype=bool)
     table.loc[hollow, "verdict"] = stats.UNTESTABLE
     return table
 
 
 def _ordered(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     spread = ["stddev_a", "stddev_b", "coeffvar_a", "coeffvar_b"]
-    front = [*keys, "a", "b", "oversubscribed", "ratio", *spread]
+    front = [*keys, "a", "b", "oversubscribed", "transient", "ratio", *spread]
     return table[[*front, *JSON_KEYS]].reset_index(drop=True)
 
 

@@ -34,6 +34,7 @@ UNSHARED = ("-", "private")  # vmas of which no worker shares one with another
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = rules.NEVER_RELEASED
+TRANSIENT = "transient: too short to show what writers do in the long run"
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,12 @@ def unconfirmed_in(df: pd.DataFrame) -> str:
     Of a kernel that really ran, imported results among them, there is nothing to confirm.
     """
     return rules.unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
+
+
+def transient_in(df: pd.DataFrame) -> str:
+    """Return the sentence about windows too short for their writers; empty if there is none."""
+    count = int(has_flag(df["flags"], "transient").sum())
+    return f"{count} of {len(df)} trials are {TRANSIENT}" if count else ""
 
 
 def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:
