@@ -422,6 +422,21 @@ def test_a_page_says_that_panels_were_left_out(results, tmp_path, monkeypatch):
     assert "The figures show 1 of " in target.read_text()
 
 
+@pytest.mark.parametrize("command", ["export", "fit", "compare"])
+@pytest.mark.parametrize("bad", ["sums", "buckets"])
+def test_figures_that_no_sweep_wrote_are_refused_in_words(tmp_path, command, bad):
+    """Whole lines with a right checksum, and sums beyond 64 bits or buckets that are no numbers."""
+    trials = list(sweep_trials(handlers=("ext4",), vmas=("private",), writers=(0,), repeats=1))
+    for one in trials:
+        one.worker["faults"] = [2**62 if bad == "sums" else 9] * one.spec.threads
+        one.latency["direct"] = {"7": 1} if bad == "sums" else {"x": 1}
+    path = write(tmp_path / "w.jsonl", trials)
+    if command == "export" and bad == "sums":
+        run("export", path)  # text has room for them
+    else:
+        run(command, path, *(["--by", "path"] if command == "compare" else []), code=65)
+
+
 def test_a_panel_of_failed_trials_is_not_said_to_be_left_out(tmp_path, monkeypatch):
     """No table has it either, and `plot` does not draw it."""
     from faultbench.cli import report
