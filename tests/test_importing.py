@@ -195,7 +195,9 @@ def test_repeats_are_counted_over_files():
     [("", "neither"), ("a,b\n1,2\n", "neither"), (WIS + "3,4\n", "2 columns"),
      (WIS + "x,1,1,1,1,1\n", "no numbers"), (WIS + "1,1e99,1,1,1,1\n", "out of range"),
      (WIS + "1,nan,1,1,1,1\n", "out of range"), (WIS.splitlines()[0], "no measured point"),
-     ("testcase:x\nwarmup\n", "no run finished"), ("average:-5\n", "whole number")],
+     ("testcase:x\nwarmup\n", "no run finished"), ("average:-5\n", "whole number"),
+     ("average:²\n", "whole number"), ("average:" + "9" * 40, "out of range"),
+     ("average:" + "9" * 5000, "out of range")],
 )  # fmt: skip
 def test_foreign_and_broken_will_it_scale(text, words):
     with pytest.raises(DataError, match=words):

@@ -25,6 +25,7 @@ SECOND = 1_000_000_000
 LEAST_PAGE = 4000
 PAGE_SLACK = 0.03  # in log2: times are printed in hundredths of a second
 MAX_TASKS = 1 << 20
+MAX_DIGITS = 15  # of a rate; records hold 64 bits
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -161,8 +162,10 @@ def _wis_raw(
             case = line.removeprefix("testcase:")
         elif line.startswith("average:"):
             raw = line.removeprefix("average:").strip()
-            if not raw.isdigit():
+            if not (raw.isascii() and raw.isdigit()):
                 raise DataError(f"{name}: line {number}: {raw[:40]!r} is not a whole number")
+            if len(raw) > MAX_DIGITS:
+                raise DataError(f"{name}: line {number} is out of range: {raw[:40]!r}")
             runs.append((case or "will-it-scale", int(raw)))
     if not runs:
         raise DataError(f"{name}: holds no `average:` line: no run finished")

@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from faultbench.enums import Order, Path, Status
+from faultbench.errors import DataError
 from faultbench.histogram import merge, quantiles
 from faultbench.rules import NEVER_RELEASED, unconfirmed
 from faultbench.windows import mean_window, shares
@@ -194,7 +195,10 @@ def _rates(trial: Trial, values: dict[str, Any]) -> None:
             if values[source] is not None:
                 values[name] = values[source] * scale / faults
     if trial.latency:
-        found = quantiles(merge(trial.latency.values()), (0.5, 0.99, 0.999, 1.0))
+        try:
+            found = quantiles(merge(trial.latency.values()), (0.5, 0.99, 0.999, 1.0))
+        except ValueError:
+            raise DataError(f"trial {trial.trial_id}: its latency is no histogram") from None
         for name, value in zip(("p50_ns", "p99_ns", "p999_ns", "max_ns"), found, strict=True):
             values[name] = None if value is None else int(value)
 
@@ -222,9 +226,14 @@ def of_rows(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     for name, column in zip(_EMPTY, found, strict=True):
         values = list(column)
         dtype = "Int64" if name in _INTEGERS else "float64" if name in _FLOATS else object
-        columns[name] = (
-            pd.array(values, dtype="Int64") if dtype == "Int64" else pd.Series(values, dtype=dtype)
-        )
+        try:
+            columns[name] = (
+                pd.array(values, dtype="Int64")
+                if dtype == "Int64"
+                else pd.Series(values, dtype=dtype)
+            )
+        except (OverflowError, TypeError):  # pandas has either; a single worker's fits
+            raise DataError(f"the {name} of a trial's workers pass 64 bits together") from None
     return pd.DataFrame(columns)
 
 

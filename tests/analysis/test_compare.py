@@ -114,6 +114,16 @@ def test_every_other_path_is_compared_with_retry_unless_told():
     assert set(told.a) == {"abort"}
 
 
+@pytest.mark.parametrize(
+    "paths", [("abort", "direct", "mmap-lock"), ("direct", "mmap-lock", "abort")]
+)
+def test_what_is_compared_with_what_is_not_what_a_seed_drew_first(paths):
+    """A sweep's first trial is drawn: `--path abort,direct` was once direct over abort."""
+    got = c.by_column(sweep(paths=paths), "path").table
+    assert set(got.a) == {"mmap-lock"}
+    assert list(got.b.unique()) == ["abort", "direct"]
+
+
 def test_files_are_unpaired_and_matched_by_key_not_by_order():
     a, b = sweep(seed=1), sweep(seed=2, gain=1.4).sample(frac=1, random_state=3)
     got = c.files(a, b)
@@ -310,6 +320,18 @@ def test_a_simulated_difference_is_real_beyond_what_the_model_decides():
     assert verdict("virtual:m", [0.87, 0.89, 0.96]) == [NOISE]
     assert verdict("virtual:m", [0.87, 0.88]) == ["slower"]
     assert verdict("threads", [0.87, 0.89, 0.96]) == ["slower"]
+
+
+def test_trials_of_another_length_are_said():
+    """What a window of 10 ms shows of writers and of one of 1 s is not the same."""
+    one, other = sweep(duration_ns=10**7), sweep(duration_ns=10**9)
+    said = [note for note in c.files(one, other).notes if "trials of A last" in note]
+    assert said == [
+        "trials of A last 10,000,000 ns, of B 1,000,000,000 ns: a difference may be its"
+    ]
+    assert not [note for note in c.files(one, one).notes if "trials of A last" in note]
+    work = sweep(duration_ns=0, faults_asked=100)
+    assert any("of B 100 faults a worker" in note for note in c.files(one, work).notes)
 
 
 def test_an_edited_profile_of_the_same_name_is_said():

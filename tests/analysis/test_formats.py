@@ -162,6 +162,23 @@ def test_noise_never_breaks_a_rate_rule():
     assert len(found.bad) <= len(same.table) - len(quiet)
 
 
+def test_a_rule_about_a_rate_judges_the_ratio_that_the_verdict_is_about():
+    """The host changes its pace in the middle: medians fall by 7 %, most pairs by 10 %."""
+    one = {"threads": (1,), "handlers": ("ext4",), "vmas": ("private",), "writers": (0,)}
+    df = sweep(**one, repeats=8)
+    df = df.sort_values(["path", "repeat"], ignore_index=True)
+    pace = np.repeat([1e6, 2e6], 4)
+    direct = np.array([0.9, 0.9, 0.9, 0.99, 0.9, 0.9, 0.9, 0.9]) * pace
+    df["faults_per_s"] = np.concatenate([direct, pace])
+    got = c.by_column(df, "path")
+    row = got.table.iloc[0]
+    assert row["delta_median_pct"] == pytest.approx(-7, abs=0.01)
+    assert (row["ratio"], row["verdict"]) == (pytest.approx(0.9), "slower")
+    (bad,) = gate.judge(gate.parse("faults_per_s < -8%"), got).bad
+    assert "change of faults_per_s in % is -10 (slower)" in bad
+    assert gate.judge(gate.parse("delta_median_pct < -8"), got).bad == []
+
+
 def test_a_rule_that_matches_nothing_is_an_error(one):
     with pytest.raises(DataError, match="nothing was tested"):
         gate.judge(gate.parse("ratio < 1 for handler=xfs"), one)
@@ -232,6 +249,21 @@ def test_kernels_that_bring_retry_are_said_to_be_unreleased_and_simulated(form):
     assert "simulated" in text
     if form == "mmtests":
         assert "# machine=virtual:epyc" in text
+
+
+def test_windows_too_short_for_their_writers_are_marked():
+    """The sweep's own table marks them; a verdict in a cover letter did not."""
+    df = sweep(threads=(1,), handlers=("ext4",), vmas=("private",), machine="virtual:generic")
+    df["flags"] = np.where(df["writers"] > 0, "transient", "")
+    got = c.by_column(df, "path")
+    marked = [cells[0] for cells in formats.rows(got)]
+    assert [name.endswith(" †") for name in marked] == [False, True]
+    assert "† transient" in formats.to_markdown(got)
+    assert [case["transient"] for case in json.loads(formats.to_json(got))["cases"]] == [
+        False,
+        True,
+    ]
+    assert "†" not in formats.to_markdown(c.by_column(df[df["writers"] == 0], "path"))
 
 
 def test_floors_beyond_tenfold_are_only_said_to_be():

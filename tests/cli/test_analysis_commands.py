@@ -4,8 +4,10 @@ import contextlib
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from faultbench import cli
 from faultbench.analysis.compare import JSON_KEYS
 from faultbench.analysis.usl import JSON_KEYS as USL_KEYS
-from tests.analysis.files import HOST, sweep_file, sweep_trials, write
+from faultbench.enums import Status
+from tests.analysis.files import HOST, sweep_file, sweep_trials, trial, write
 
 
 def run(*args, code=0):
@@ -201,6 +204,34 @@ def test_fit_published_case_from_csv(tmp_path):
     assert (tmp_path / "f-usl.png").exists()
 
 
+def test_fit_reads_a_pipe_and_a_spreadsheets_csv_to_the_last_point(tmp_path):
+    """Of a pipe the look at its first byte took 8 KiB; a mark before it made the point a header."""
+    points = "1,64.9\n18,995.9\n36,1652.4\n72,1853.2\n108,1828.9\n144,1775\n216,1702.2\n"
+    marked = tmp_path / "bom.csv"
+    marked.write_text(points, encoding="utf-8-sig")
+    out, into = os.pipe()
+    os.write(into, points.encode())
+    os.close(into)
+    for path in (marked, f"/dev/fd/{out}"):
+        got = json.loads(run("fit", path, "--format", "json").stdout)
+        assert got["n"] == [1, 18, 36, 72, 108, 144, 216]
+    os.close(out)
+
+
+def test_fit_says_that_it_drew_nothing(tmp_path):
+    path = tmp_path / "two.csv"
+    path.write_text("1,100\n2,150\n")
+    assert "no curve was fitted" in run("fit", path, "-o", tmp_path / "f").stderr
+    assert not (tmp_path / "f-usl.png").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "plot", "fit", "export"])
+@pytest.mark.parametrize("place", [".", "/", ""])
+def test_a_folder_is_no_results_file(command, place):
+    """It has no name to put .html to: a traceback."""
+    run(command, place, code=65)
+
+
 def test_fit_of_a_results_file_has_a_curve_a_case(tmp_path):
     path = sweep_file(
         tmp_path / "w.jsonl", threads=(1, 2, 4, 8, 16, 32), cpus=99, writers=(0,), repeats=2
@@ -209,6 +240,32 @@ def test_fit_of_a_results_file_has_a_curve_a_case(tmp_path):
     assert len(got["curves"]) == 8  # handlers x vmas x paths, the single worker in both sharings
     assert {len(c["n"]) for c in got["curves"]} == {6}
     assert {c["case"]["vmas"] for c in got["curves"]} == {"private", "shared"}
+
+
+def test_fit_by_cpu_time_is_of_what_all_workers_do(tmp_path):
+    """Workers that do not hinder each other at all had alpha 1: all of it serialised."""
+    rng = np.random.default_rng(1)
+    path = write(
+        tmp_path / "w.jsonl",
+        [trial(1e6 * n, rng, threads=n, vmas=n, files=1, repeat=r)
+         for n in (1, 2, 4, 8, 16, 32) for r in range(2)],
+    )  # fmt: skip
+    wall = json.loads(run("fit", path, "--format", "json").stdout)
+    cpu = json.loads(run("fit", path, "--format", "json", "--metric", "faults_per_cpu_s").stdout)
+    assert wall["alpha"] == pytest.approx(0, abs=1e-6)
+    assert cpu["alpha"] == pytest.approx(0, abs=1e-6)
+
+
+def test_fit_says_what_was_never_released_and_what_is_simulated(tmp_path):
+    path = sweep_file(
+        tmp_path / "w.jsonl", threads=(1, 2, 4, 8), cpus=99, writers=(0,), repeats=2,
+        machine="virtual:generic",
+    )  # fmt: skip
+    done = run("fit", path, "-o", tmp_path / "f")
+    assert "never released" in done.stdout
+    assert "SIMULATED · retry · ext4 · vmas shared" in done.stdout
+    assert "must not claim" in done.stdout
+    assert "never released" in (tmp_path / "f-usl.svg").read_text()
 
 
 def test_a_curve_with_a_starved_point_is_told_and_the_others_are_fitted(tmp_path):
@@ -232,6 +289,7 @@ def test_a_curve_with_a_starved_point_is_told_and_the_others_are_fitted(tmp_path
     "text",
     ["", "n,throughput\n", "throughput,n\n10,1\n", "n,throughput\n1,0\n2,1\n3,1\n", "1,2,3\n",
      "n,throughput\n1,nan\n", "n,throughput\n1,x\n", "\x00\x01", "n;throughput\n1;2\n",
+     "1,64.9 M\n18,995.9\n36,1652.4\n",
      "64.9,1\n995.9,18\n1652.4,36\n1853.2,72\n", "1,1e300\n2,1.9e300\n4,3e300\n8,5e300\n"],
 )  # fmt: skip
 def test_fit_refuses_what_is_no_curve(tmp_path, text):
@@ -362,6 +420,35 @@ def test_a_page_says_that_panels_were_left_out(results, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "MOST_PANELS", 1)
     run("report", results, "-o", target)
     assert "The figures show 1 of " in target.read_text()
+
+
+@pytest.mark.parametrize("command", ["export", "fit", "compare"])
+@pytest.mark.parametrize("bad", ["sums", "buckets"])
+def test_figures_that_no_sweep_wrote_are_refused_in_words(tmp_path, command, bad):
+    """Whole lines with a right checksum, and sums beyond 64 bits or buckets that are no numbers."""
+    trials = list(sweep_trials(handlers=("ext4",), vmas=("private",), writers=(0,), repeats=1))
+    for one in trials:
+        one.worker["faults"] = [2**62 if bad == "sums" else 9] * one.spec.threads
+        one.latency["direct"] = {"7": 1} if bad == "sums" else {"x": 1}
+    path = write(tmp_path / "w.jsonl", trials)
+    if command == "export" and bad == "sums":
+        run("export", path)  # text has room for them
+    else:
+        run(command, path, *(["--by", "path"] if command == "compare" else []), code=65)
+
+
+def test_a_panel_of_failed_trials_is_not_said_to_be_left_out(tmp_path, monkeypatch):
+    """No table has it either, and `plot` does not draw it."""
+    from faultbench.cli import report
+
+    trials = list(sweep_trials(vmas=("private",), writers=(0,), threads=(1,)))
+    for number, one in enumerate(trials):
+        if one.spec.handler == "ext4":
+            trials[number] = replace(one, status=Status.TIMEOUT)
+    path = write(tmp_path / "w.jsonl", trials)
+    monkeypatch.setattr(report, "MOST_PANELS", 1)
+    run("report", path, "-o", tmp_path / "page.html")
+    assert "The figures show" not in (tmp_path / "page.html").read_text()
 
 
 def test_kernels_without_a_laboratory_say_so_in_every_format(tmp_path):

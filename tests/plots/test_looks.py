@@ -76,6 +76,14 @@ def test_parks_are_the_tables_median(tmp_path, drawn):
     assert "Medians of the repeats" in words(drawn[0])
 
 
+def test_bars_of_retry_say_that_it_was_never_released(tmp_path, drawn):
+    df = sweep(handlers=("ext4",), writers=(0,), threads=(1,))
+    counters.draw(df, tmp_path / "x", Context())
+    assert "never released" in words(drawn[0])
+    counters.draw(df[df["path"] == "direct"], tmp_path / "x", Context())
+    assert "never released" not in words(drawn[1])
+
+
 def test_the_peak_line_crosses_no_legend(tmp_path, drawn):
     n = [1, 18, 36, 72, 108, 144, 216]
     fit = law.fit(n, [64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775, 1702.2])
@@ -85,6 +93,23 @@ def test_the_peak_line_crosses_no_legend(tmp_path, drawn):
         "measured", "fit", "extrapolated, to 2× the measured range", "peak",
     ]  # fmt: skip
     assert_inside(drawn[0])
+
+
+def test_a_fit_of_a_simulation_says_so(tmp_path, drawn):
+    fit = law.fit([1, 2, 4, 8, 16, 32], [10, 19, 35, 60, 85, 90])
+    known = Context(models={"virtual:generic": "model of something"})
+    usl.draw([("SIMULATED · direct", fit), ("threads · direct", fit)], tmp_path / "x", known)
+    hatched = [bool(ax.patch.get_hatch()) for ax in drawn[0].axes]
+    assert hatched == [True, True, False, False]
+    assert "virtual:generic: model of something" in words(drawn[0])
+    assert "must not claim" in words(drawn[0])
+
+
+def test_many_fits_make_pages(tmp_path):
+    """480 curves were one picture of 99,283 pixels, in minutes."""
+    fit = law.fit([1, 2, 4, 8, 16, 32], [10, 19, 35, 60, 85, 90])
+    written = usl.draw([(f"curve {i}", fit) for i in range(10)], tmp_path / "x", Context())
+    assert [p.name for p in written if p.suffix == ".png"] == ["x-usl.png", "x-usl-2.png"]
 
 
 @pytest.mark.parametrize("paths", [("direct", "retry", "abort", "mmap-lock")])

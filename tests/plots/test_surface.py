@@ -54,6 +54,14 @@ def test_each_writer_op_has_a_map_with_the_row_without_writers(tmp_path, drawn):
     assert panels[0][2][1].tolist() != panels[1][2][1].tolist()
 
 
+def test_the_map_is_of_direct_wherever_it_stands_in_the_sweep(tmp_path, drawn):
+    """The path that was drawn last had the map: abort / retry of three."""
+    df = grid(vmas=("private",), paths=("retry", "direct", "abort"))
+    surface.draw(df, tmp_path / "x", Context())
+    assert "direct / retry" in words(drawn[0])
+    assert "abort / retry" not in words(drawn[0])
+
+
 def test_only_real_cells_have_a_colour(tmp_path, drawn):
     df = grid(vmas=("private",), cpus=4)
     surface.draw(df, tmp_path / "x", Context())

@@ -306,6 +306,28 @@ def test_a_bottleneck_is_told_of_one_case():
         assert half == pytest.approx(share / 2, abs=1)
 
 
+def test_bottlenecks_that_are_not_listed_are_counted():
+    """Eight sentences of ten, the first by name, passed for all."""
+    trials = [
+        one
+        for n, handler in enumerate(("device-dax", "ext4", "nop", "xfs", "driver"))
+        for one in sweep_trials(
+            handlers=(handler,), paths=("direct",), writers=(0,), repeats=1, seed=n, cpus=99
+        )
+    ]
+    said = bottleneck.sentences(table.frame(trials), trials)
+    assert len(said) == bottleneck.MOST + 1
+    assert said[-1] == "2 more measured configuration(s)."
+
+
+def test_windows_too_short_for_their_writers_are_told():
+    trials = [
+        replace(one, flags=("transient",) if one.spec.writers else ())
+        for one in sweep_trials(machine="virtual:generic", cpus=99)
+    ]
+    assert any("72 of 144 trials are transient" in line for line in gathered(trials).tells_not)
+
+
 def test_mmap_lock_is_named_where_a_direct_fault_takes_it():
     """ext4's 4 KiB faults are sent back on every path; the sentence began with the journal."""
     trials = list(sweep_trials(paths=("direct",), orders=("pte",), writers=(0,)))

@@ -4,7 +4,7 @@ Within one sweep the blocks pair what a busy host does to both sides. Two files 
 a claim needs trials that nothing disturbed, and CPU time that does not say the opposite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from faultbench.analysis.stats import Array
 Sides = tuple[pd.DataFrame, pd.DataFrame]
 # Flags under which a rate is the host's as much as the fault's (`faultbench.disturbance`).
 DISTURBED = frozenset("loaded low-cpu steal throttled stalled suspended affinity".split())
+LENGTHS = {"duration_ns": "ns", "faults_asked": "faults a worker"}
 MOST_DISTURBED = 1 / 3  # of a side's trials: a median of six bears two
 
 
@@ -25,6 +26,22 @@ def judged(
     """Take verdicts from the cases of ``table`` that a disturbed host may have made; say so."""
     table = _disturbed(table, sides, columns, metric, notes)
     return _contradicted(table, sides, columns, notes) if metric == WALL else table
+
+
+def lengths(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[str]:
+    """Yield a remark where trials of A and B were asked to last unlike long."""
+    asked = []
+    for side in (left, right):
+        found = {
+            f"{int(n):,} {unit}"
+            for column, unit in LENGTHS.items()
+            if column in side.columns
+            for n in pd.unique(side[column].dropna())
+            if n > 0
+        }
+        asked.append(", ".join(sorted(found)))
+    if all(asked) and asked[0] != asked[1]:
+        yield f"trials of A last {asked[0]}, of B {asked[1]}: a difference may be its"
 
 
 def _by_case(

@@ -21,6 +21,7 @@ from faultbench.analysis.frame import (
     kernel_order,
     key_columns,
     narrowed,
+    path_order,
 )
 from faultbench.analysis.stats import Array
 from faultbench.errors import DataError, UsageError
@@ -64,7 +65,8 @@ def by_column(
 ) -> Comparison:
     """Compare the values of ``by`` (path or kernel) in one sweep, paired by interleaved block.
 
-    A is ``retry`` for paths and the oldest kernel for kernels, unless ``pair`` names A and B.
+    A is ``retry`` (without it the oldest path) for paths and the oldest kernel for kernels, unless
+    ``pair`` names A and B; never what a sweep's seed drew first.
     """
     if by not in ("path", "kernel"):
         raise UsageError(f"--by {by}: compare by path or by kernel")
@@ -114,7 +116,9 @@ def files(
 
     A and B are called that; ``names`` say which files they are.
     """
-    left, right = (narrowed(side, *NEEDED, *DIGESTS, CPU, metric) for side in (left, right))
+    left, right = (
+        narrowed(side, *NEEDED, *DIGESTS, *apart.LENGTHS, CPU, metric) for side in (left, right)
+    )
     (left, notes_a), (right, notes_b) = checked(left, metric), checked(right, metric)
     notes = [f"A: {n}" for n in notes_a] + [f"B: {n}" for n in notes_b]
     # Where two real kernels ran, one in each file, they are what is compared.
@@ -136,7 +140,7 @@ def files(
         "the files were measured apart: the noise floor has the drift within each; what changed on "
         "the host between them nothing here can tell"
     )
-    notes += _edited(left, right)
+    notes += [*_edited(left, right), *apart.lengths(left, right)]
     table = _table(a, b, Floors(metric, left, right), paired=False)
     table = _blind(table, both, columns).assign(a="A", b="B")
     table = apart.judged(table, (left, right), columns, metric, notes)
@@ -172,11 +176,9 @@ def _sides(values: list[str], by: str, pair: tuple[str, str] | None) -> tuple[st
         return pair[0], [pair[1]]
     if len(values) < 2:
         raise DataError(f"only {by} {values[0]} was measured: two are needed to compare")
-    if by == "path":
-        base = "retry" if "retry" in values else values[0]
-        return base, [v for v in values if v != base]
-    ordered = sorted(values, key=kernel_order)
-    return ordered[0], ordered[1:]
+    ordered = sorted(values, key=path_order if by == "path" else kernel_order)
+    base = "retry" if by == "path" and "retry" in values else ordered[0]
+    return base, [v for v in ordered if v != base]
 
 
 def _aligned(a: Cases, b: Cases, keys: Sequence[str]) -> tuple[Cases, Cases, pd.DataFrame]:
@@ -244,17 +246,22 @@ def _percent(a: Array, b: Array) -> Array:
 
 
 def _blind(table: pd.DataFrame, df: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Take the verdict from cases that ran more threads than CPUs: they measure the scheduler."""
+    """Take the verdict from cases that ran more threads than CPUs: they measure the scheduler.
+
+    Those whose windows were too short for their writers keep theirs, and are marked.
+    """
     crowded = set(in_strings(df[has_flag(df["flags"], "oversubscribed")], keys))
     hollow = np.array([key in crowded for key in in_strings(table, keys)], dtype=bool)
     table["oversubscribed"] = hollow
+    short = set(in_strings(df[has_flag(df["flags"], "transient")], keys))
+    table["transient"] = np.array([key in short for key in in_strings(table, keys)], dtype=bool)
     table.loc[hollow, "verdict"] = stats.UNTESTABLE
     return table
 
 
 def _ordered(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     spread = ["stddev_a", "stddev_b", "coeffvar_a", "coeffvar_b"]
-    front = [*keys, "a", "b", "oversubscribed", "ratio", *spread]
+    front = [*keys, "a", "b", "oversubscribed", "transient", "ratio", *spread]
     return table[[*front, *JSON_KEYS]].reset_index(drop=True)
 
 

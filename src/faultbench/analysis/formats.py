@@ -10,7 +10,7 @@ import pandas as pd
 
 from faultbench.analysis import stats
 from faultbench.analysis.compare import JSON_KEYS, Comparison
-from faultbench.analysis.frame import CPU, NEVER_RELEASED, WALL, is_virtual, names_of
+from faultbench.analysis.frame import CPU, NEVER_RELEASED, TRANSIENT, WALL, is_virtual, names_of
 from faultbench.rules import unconfirmed
 
 MOST_PCT = 1000
@@ -23,7 +23,8 @@ def to_json(comparison: Comparison) -> str:
     cases = []
     for row in comparison.table.to_dict("records"):
         case = {str(k): plain(row[k]) for k in comparison.keys}
-        more = {"a": row["a"], "b": row["b"], "oversubscribed": bool(row["oversubscribed"])}
+        marks = {mark: bool(row[mark]) for mark in ("oversubscribed", "transient")}
+        more = {"a": row["a"], "b": row["b"], **marks}
         values = {k: plain(row[k]) for k in ("ratio", *JSON_KEYS)}
         cases.append({"case": case, **more, **values})
     whole = {
@@ -76,7 +77,7 @@ def rows(wall: Comparison, cpu: Comparison | None = None) -> list[tuple[str, ...
             name = f"{row['b']} over {row['a']}: {name}"
         found.append(
             (
-                name + (" °" if row["oversubscribed"] else ""),
+                name + (" °" if row["oversubscribed"] else "") + (" †" if row["transient"] else ""),
                 rate(row["median_a"]),
                 rate(row["median_b"]),
                 str(min(row["n_a"], row["n_b"])),
@@ -151,6 +152,8 @@ def footnotes(comparison: Comparison) -> list[str]:
         )
     if table["oversubscribed"].any():
         lines.append("° more threads than CPUs: no verdict.")
+    if table["transient"].any():
+        lines.append(f"† {TRANSIENT}.")
     if table["machine"].map(is_virtual).any():
         lines.append("virtual: simulated; signs below 10 % mean nothing, nor do absolute rates.")
     return [*lines, *(n + "." for n in comparison.notes)]

@@ -34,6 +34,7 @@ UNSHARED = ("-", "private")  # vmas of which no worker shares one with another
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = rules.NEVER_RELEASED
+TRANSIENT = "transient: too short to show what writers do in the long run"
 
 
 @dataclass(frozen=True)
@@ -184,14 +185,15 @@ def order_of(level: "pd.Index[Any]") -> "pd.Index[Any]":
     They are ranks among the distinct values, of which a level of many rows has few.
     """
     codes, distinct = level.factorize(use_na_sentinel=False)
-    key = {"path": _path_order, "kernel": kernel_order}.get(str(level.name), natural)
+    key = {"path": path_order, "kernel": kernel_order}.get(str(level.name), natural)
     keys = [key(value) for value in distinct]
     ranks = {k: rank for rank, k in enumerate(sorted(set(keys)))}
     found: pd.Index[Any] = pd.Index(np.array([ranks[k] for k in keys], dtype=np.intp)[codes])
     return found
 
 
-def _path_order(path: object) -> tuple[float, ...]:
+def path_order(path: object) -> tuple[float, ...]:
+    """Return a sort key for mmap-lock < abort < retry < direct; anything else last."""
     return (PATHS.index(path) if path in PATHS else len(PATHS),)
 
 
@@ -239,6 +241,12 @@ def unconfirmed_in(df: pd.DataFrame) -> str:
     Of a kernel that really ran, imported results among them, there is nothing to confirm.
     """
     return rules.unconfirmed(df.loc[df["machine"] != "kernel", "kernel"].astype(str))
+
+
+def transient_in(df: pd.DataFrame) -> str:
+    """Return the sentence about windows too short for their writers; empty if there is none."""
+    count = int(has_flag(df["flags"], "transient").sum())
+    return f"{count} of {len(df)} trials are {TRANSIENT}" if count else ""
 
 
 def telling(keys: pd.DataFrame, ignore: Sequence[str] = ()) -> list[str]:

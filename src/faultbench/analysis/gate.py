@@ -1,6 +1,6 @@
 """Rules of ``compare --fail-if``: a metric, a case, a threshold.
 
-    faults_per_s < -5%                         the rate fell by more than 5 %, and not in the noise
+    faults_per_s < -5%                         `ratio` is below 0.95, and not in the noise
     delta_median_pct < -5 for handler=ext4     a value of the JSON output, whatever the verdict
     verdict = slower for threads=2,writers=0
 
@@ -133,8 +133,9 @@ def judge(rule: Rule, comparison: Comparison) -> Judgement:
     bad, mute, judged = [], [], 0
     for index, row in table.iterrows():
         name = names[comparison.table.index.get_loc(index)]
-        key = "delta_median_pct" if rule.rate else rule.metric
-        value = row[key]
+        # The verdict is about the paired ratio: medians may move otherwise, or not at all.
+        key = f"change of {rule.rate} in %" if rule.rate else rule.metric
+        value = 100 * (row["ratio"] - 1) if rule.rate else row[key]
         about_verdicts = bool(rule.rate) or rule.metric == "verdict"
         if rule.metric != "verdict" and not math.isfinite(value):
             mute.append(f"{name}: no {key}")

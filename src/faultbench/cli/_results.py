@@ -138,12 +138,11 @@ def context_of(loaded: Loaded) -> "Context":
 
 def context_of_trials(df: "pd.DataFrame", cpus: int | None) -> "Context":
     """Return what figures say beside the numbers of ``df``, measured on ``cpus`` CPUs."""
-    from faultbench.analysis.frame import unconfirmed_in
+    from faultbench.analysis.frame import transient_in, unconfirmed_in
     from faultbench.plots.facets import Context
 
-    said = unconfirmed_in(df)
-    notes = [f"{said}."] if said else []
-    return Context(cpus=cpus, models=models_of(df), notes=notes)
+    said = (unconfirmed_in(df), transient_in(df))
+    return Context(cpus=cpus, models=models_of(df), notes=[f"{s}." for s in said if s])
 
 
 def laboratory(file: Path, prefix: Path) -> list[Path]:

@@ -1,8 +1,10 @@
 """``faultbench fit``: the Universal Scalability Law on a results file or a two-column CSV."""
 
 import csv
+import io
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from itertools import pairwise
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from faultbench.analysis.usl import Usl
 
 MAX_POINTS = 100_000
+SIMULATED = "SIMULATED · "
 STARVED = "not fitted: a number of workers has a median of 0"
 
 
@@ -41,7 +44,9 @@ def fit(
     when no curve has more than one number of workers, after printing that.
     """
     from faultbench.analysis import usl
+    from faultbench.cli._results import safe
     from faultbench.errors import DataError
+    from faultbench.explain import CLAIMS_NOT
     from faultbench.output import writable_figures
     from faultbench.plots.facets import Context
 
@@ -49,13 +54,14 @@ def fit(
         writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
-    if _is_csv(file):
-        n, rates = _read_csv(file)
+    points = _csv_points(file)
+    if points is not None:
+        n, rates = points
         fits = [({}, "points", usl.fit(n, rates))]
         unit = "throughput"
     else:
         fits, context = _from_results(file, metric.value)
-        unit = "faults/s"
+        unit = "faults/s" if metric is Metric.WALL else "workers x faults per CPU-s"
     if format is Format.JSON:
         if len(fits) == 1:
             print(json.dumps(fits[0][2].to_dict(), allow_nan=False))
@@ -65,6 +71,10 @@ def fit(
     else:
         for _, name, one in fits:
             _print(name, one)
+        for note in context.notes:
+            print(safe(note))
+        if any(name.startswith(SIMULATED) for _, name, _ in fits):
+            print(CLAIMS_NOT.replace("It", "A simulation", 1))
     if plot is not None:
         from faultbench.cli._results import say
         from faultbench.plots import usl as drawing
@@ -72,6 +82,8 @@ def fit(
         written = drawing.draw([(name, one) for _, name, one in fits], plot, context, unit)
         for path in written:
             say(f"wrote {path}")
+        if not written:
+            say(f"no curve was fitted: there is no {plot}-usl.png")
     starved = [name for _, name, one in fits if one.warnings and STARVED in one.warnings[0]]
     if starved:
         sys.stdout.flush()
@@ -92,10 +104,13 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     from faultbench.analysis.curves import spread
     from faultbench.analysis.formats import plain
     from faultbench.analysis.frame import (
+        CPU,
+        NEVER_RELEASED,
         cases,
         checked,
         describe,
         has_flag,
+        is_virtual,
         key_columns,
         unconfirmed_in,
     )
@@ -122,14 +137,20 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
         got = cases(rows, ["threads"], metric)
         case = {k: plain(names[k].iloc[i]) for k in keys}
         n, rates = got.keys["threads"].to_numpy(float), stats.medians(got.values).median
+        if metric == CPU:  # a rate of each worker: the law is about what all do together
+            rates = n * rates
         if not (rates > 0).all():  # of this curve nothing can be said; the others are whole
             one = usl.Usl(n, rates, warnings=[f"{STARVED}: no fault completed there"])
         else:
             one = usl.fit(n, rates)
         if said := unconfirmed_in(rows):
             one = replace(one, warnings=[*one.warnings, said])
-        fits.append((case, describe(names, i), one))
-    return fits, context_of(loaded)
+        mark = SIMULATED if is_virtual(names["machine"].iloc[i]) else ""
+        fits.append((case, mark + describe(names, i), one))
+    context = context_of(loaded)
+    if (kept["path"] == "retry").any():
+        context = replace(context, notes=[*context.notes, f"{NEVER_RELEASED}."])
+    return fits, context
 
 
 def _print(name: str, one: "Usl") -> None:
@@ -163,51 +184,60 @@ def _print(name: str, one: "Usl") -> None:
         print(f"  ! {warning}")
 
 
-def _is_csv(file: Path) -> bool:
-    """Return whether the file is anything but records of ours, told by its first byte."""
+def _csv_points(file: Path) -> tuple[list[float], list[float]] | None:
+    """Return the points of anything but records of ours, which its first byte tells; else None.
+
+    It is opened once: a pipe gives what was read of it no second time.
+    """
     from faultbench.errors import DataError
 
     try:
         with file.open("rb") as stream:
-            return stream.read(1) != b"{"
-    except OSError as error:
-        raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _read_csv(file: Path) -> tuple[list[float], list[float]]:
-    from faultbench.errors import DataError
-
-    n: list[float] = []
-    rates: list[float] = []
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            for number, cells in enumerate(csv.reader(stream), 1):
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != 2:
-                    raise DataError(
-                        f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
-                        "`faultbench import` reads other programs' files"
-                    )
-                try:
-                    point = float(cells[0]), float(cells[1])
-                except ValueError:
-                    if number == 1:
-                        _check_header(file, cells)
-                        continue
-                    raise DataError(f"{file}: line {number} holds no two numbers") from None
-                n.append(point[0])
-                rates.append(point[1])
-                if len(n) > MAX_POINTS:
-                    raise DataError(f"{file}: more than {MAX_POINTS} points")
+            if stream.peek(1)[:1] == b"{":
+                return None
+            # Spreadsheets begin with a byte order mark.
+            with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
+                return _read_csv(file, lines)
     except OSError as error:
         raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
     except (UnicodeDecodeError, csv.Error):
         raise DataError(f"{file}: neither a results file nor a CSV") from None
+
+
+def _read_csv(file: Path, lines: Iterable[str]) -> tuple[list[float], list[float]]:
+    from faultbench.errors import DataError
+
+    n: list[float] = []
+    rates: list[float] = []
+    for number, cells in enumerate(csv.reader(lines), 1):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != 2:
+            raise DataError(
+                f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
+                "`faultbench import` reads other programs' files"
+            )
+        point = [found for cell in cells if (found := _number(cell)) is not None]
+        if number == 1 and not point:
+            _check_header(file, cells)
+            continue
+        if len(point) < 2:
+            raise DataError(f"{file}: line {number} holds no two numbers")
+        n.append(point[0])
+        rates.append(point[1])
+        if len(n) > MAX_POINTS:
+            raise DataError(f"{file}: more than {MAX_POINTS} points")
     if not n:
         raise DataError(f"{file}: holds no points")
     _check_order(file, n, rates)
     return n, rates
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
 
 
 def _check_order(file: Path, n: list[float], rates: list[float]) -> None:

@@ -80,7 +80,7 @@ def _text(path: Path) -> str:
     if len(data) > MAX_INPUT:
         raise DataError(f"{path}: larger than {MAX_INPUT >> 20} MiB")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
     except UnicodeDecodeError:
         raise DataError(f"{path}: not a text file") from None
 

@@ -38,10 +38,11 @@ def report(
     from faultbench.output import replacing, writable
     from faultbench.report import facts, markdown, page
 
-    target = None if out is None and format is Format.MARKDOWN else out or file.with_suffix(".html")
     if out is not None:
         writable(out, file)  # before the figures are drawn
     loaded = load(file)
+    # Of a file that was read: `.` and `/` have no name to put a suffix to.
+    target = None if out is None and format is Format.MARKDOWN else out or file.with_suffix(".html")
     header = loaded.results.header
     said = facts.gather(
         loaded.df,
@@ -95,12 +96,13 @@ def _figures(file: Path, loaded: "Loaded", said: "Facts", folder: Path) -> list[
 def _left_out(loaded: "Loaded") -> str:
     """Return what the figures of a page leave out, in words; empty where they show all."""
     from faultbench.analysis.curves import spread
-    from faultbench.analysis.frame import narrowed
+    from faultbench.analysis.frame import WALL, checked
     from faultbench.plots.facets import chosen, facets, line_column
 
     if loaded.results.header.source == "lab":
         return ""
-    panels = list(facets(spread(narrowed(loaded.df)), line_column(loaded.df)))
+    kept, _ = checked(loaded.df, WALL)  # as the figures do: without what has no rate
+    panels = list(facets(spread(kept), line_column(kept)))
     shown = len(chosen(panels, MOST_PANELS))
     if shown == len(panels):
         return ""

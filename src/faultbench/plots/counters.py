@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from faultbench.analysis.curves import spread
-from faultbench.analysis.frame import key_columns, label
+from faultbench.analysis.frame import NEVER_RELEASED, key_columns, label
 from faultbench.plots import sheet, style
 from faultbench.plots.captions import provenance, titled
 from faultbench.plots.facets import (
@@ -117,6 +117,11 @@ def _page(
             f"{about}. Medians of the repeats, at the fewest and the most workers measured. "
             "SUCCESS: done under the VMA lock; ABORT: the VMA lock was not to be had; RETRY: sent "
             "back for mmap_lock; MISS: the VMA was gone. A park is a sleep in a lock's queue.",
+            *(
+                [f"{NEVER_RELEASED}."]
+                if any((f.rows["path"] == "retry").any() for f, _ in bars)
+                else []
+            ),
             *provenance([f for f, _ in bars if f.virtual], context),
             *context.notes,
         ]

@@ -49,10 +49,11 @@ def draw(df: pd.DataFrame, prefix: Path | str, context: Context, metric: str = W
             "a surface needs two or more numbers of workers and of writers; "
             "sweep e.g. --threads 1,2,4 --writers 0,1,2"
         )
-    table = _with_none(spread((context.compared or by_column(df, column, metric)).table))
+    table = (context.compared or by_column(df, column, metric)).table
+    others = list(table["b"].unique())
+    first, last = table["a"].iloc[0], "direct" if "direct" in others else others[-1]
+    table = _with_none(spread(table[table["b"] == last]))
     panels = chosen(maps, context.most_panels and 2)
-    first, last = table["a"].iloc[0], table["b"].iloc[-1]
-    table = table[table["b"] == last]
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     with sheet.styled():

@@ -12,15 +12,26 @@ from faultbench.plots.facets import Context, stem
 
 FARTHEST = 2.0  # times the measured range
 BEYOND = (0, (4, 3))
+PER_PAGE = 9
+SIMULATED = "SIMULATED · "
 
 
 def draw(
     fits: Sequence[tuple[str, Usl]], prefix: Path | str, context: Context, unit: str = "throughput"
 ) -> list[Path]:
-    """Write one panel a curve: points, fit, extrapolation, peak, and residuals beneath."""
+    """Write one panel a curve: points, fit, extrapolation, peak, and residuals beneath.
+
+    Curves whose name begins with ``SIMULATED`` are hatched as in every figure.
+    """
     fits = [(name, f) for name, f in fits if f.alpha is not None]
-    if not fits:
-        return []
+    written = []
+    for page, start in enumerate(range(0, len(fits), PER_PAGE)):
+        target = stem(prefix, "usl", page)
+        written += _page(fits[start : start + PER_PAGE], target, context, unit)
+    return written
+
+
+def _page(fits: Sequence[tuple[str, Usl]], target: Path, context: Context, unit: str) -> list[Path]:
     columns = min(3, len(fits))
     rows = -(-len(fits) // columns)
     with sheet.styled():
@@ -56,12 +67,18 @@ def draw(
             below.plot(fit.n, residuals, linestyle="", marker="o", color=look.colour)
             style.worker_axis(below, counts)
             below.set_ylabel("residual, % of max")
+            if name.startswith(SIMULATED):
+                style.simulated(top)
+                style.simulated(below)
         foot = []
         for name, fit in fits:
             foot.append(f"{name}: {summary(fit)}")
             foot += [f"   {w}" for w in fit.warnings]
+        if any(name.startswith(SIMULATED) for name, _ in fits):
+            models = [f"{m}: {model}." for m, model in context.models.items()]
+            foot += [" ".join(["Hatched panels are SIMULATED.", *models]), style.CLAIMS_NOT]
         sheet.caption(made, "Universal Scalability Law", [*foot, *context.notes], _legend(fits))
-        return sheet.save(made, stem(prefix, "usl"), context.formats)
+        return sheet.save(made, target, context.formats)
 
 
 def _peak_shown(fit: Usl) -> bool:

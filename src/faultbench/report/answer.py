@@ -15,6 +15,7 @@ from faultbench.analysis.frame import (
     has_flag,
     is_emulated,
     is_virtual,
+    transient_in,
     unconfirmed_in,
 )
 from faultbench.errors import DataError
@@ -224,6 +225,8 @@ def tells_not(df: pd.DataFrame, machines: Sequence[str]) -> list[str]:
             lines.append("Cost none leaves all work outside the locks away: ratios are extreme.")
     if has_flag(df["flags"], "oversubscribed").any():
         lines.append("Points with more threads than CPUs show the scheduler; they get no verdict.")
+    if said := transient_in(df):
+        lines.append(f"{said}; a longer --duration shows that.")
     lines.append(
         "Address space mapped is not memory bandwidth: no byte of the mapped memory is read or "
         "written but the one that faults."

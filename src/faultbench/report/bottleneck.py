@@ -15,6 +15,7 @@ from faultbench.analysis.frame import (
     narrowed,
     telling,
 )
+from faultbench.analysis.spent import in_order
 from faultbench.model import Trial
 
 EMULATED = (
@@ -45,15 +46,19 @@ def sentences(df: pd.DataFrame, trials: Sequence[Trial]) -> list[str]:
         if where["writers"] != "0" or where["vmas"] == "-" or rows["cost"].isna().all():
             continue
         found.append(_measured(where, rows, alone, [*SHOWN, *others]))
-        if len(found) >= MOST:
-            break
-    found += _simulated(trials)
+    found = [*_first(found, "measured"), *_first(_simulated(trials), "simulated")]
     if not found:
         found.append(
             "Direct was measured with one worker or beside writers only: sweep --threads 1,2,max "
             "--writers 0 to see what it meets next."
         )
     return found
+
+
+def _first(found: list[str], how: str) -> list[str]:
+    """Return the first sentences, and how many there are beside them."""
+    more = len(found) - MOST
+    return [*found[:MOST], f"{more} more {how} configuration(s)."] if more > 0 else found
 
 
 def _measured(
@@ -106,7 +111,7 @@ def _simulated(trials: Sequence[Trial]) -> list[str]:
     keys = list(steps.KEYS)
     usual = ("handler", "vmas", "writers", "threads")
     others = telling(table[keys], ignore=("machine", *usual))
-    for values, rows in table.groupby(keys, sort=False):
+    for values, rows in sorted(table.groupby(keys, sort=False), key=lambda one: in_order(one[0])):
         where = dict(zip(keys, values, strict=True))
         if where["threads"] == 1:
             continue
@@ -128,4 +133,4 @@ def _simulated(trials: Sequence[Trial]) -> list[str]:
             if len(mine):
                 sentence += f"; the hottest line holds {mine['name'].iloc[0]}"
         found.append(sentence + ".")
-    return found[:MOST]
+    return found
