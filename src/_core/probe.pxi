@@ -27,6 +27,22 @@ cdef extern from *:
     uint32_t fb_accesses_end() nogil
 
 
+cdef dict _meanwhile = {}    # kernel function: call, of a fault under way
+cdef object _raised = None
+
+
+cdef void _on_step(fb_task *me, int step, const void *obj) noexcept with gil:
+    """The task has come to a step: let what other tasks do at that moment happen here, once."""
+    global _raised
+    call = _meanwhile.pop(fb_step_names()[step].decode(), None)
+    if call is None or _raised is not None:
+        return
+    try:
+        call()
+    except BaseException as error:
+        _raised = error
+
+
 cdef dict _counters(const fb_counters *c):
     cdef int k
     return {fb_counter_names()[k].decode(): (<const uint64_t *>c)[k] for k in range(fb_counter_count())
@@ -65,15 +81,23 @@ cdef class Probe:
         cdef fb_worker *w = self._task(task)
         return w.base, 1 << self.s.t.entry_shift, w.entries
 
-    def fault(self, address: int, write: bool = True, task: int = 0) -> dict:
+    def fault(self, address: int, write: bool = True, task: int = 0, meanwhile: dict | None = None) -> dict:
         """Fault once; return done, outcome, counters (what changed), for task 0 the sequence of steps and lock
         operations
-        and, on ``_single``, accesses: [store or rmw, object, field] of every write to a shared word."""
+        and, on ``_single``, accesses: [store or rmw, object, field] of every write to a shared word.
+
+        `meanwhile`: {kernel function: call}. When the task first comes to that step, `call` does what other tasks do
+        at that moment; their accesses are among those returned.
+        """
+        global _meanwhile, _raised
         cdef fb_worker *w = self._task(task)
         cdef uint64_t at = address
         cdef bint is_write = write
         cdef bint done
         cdef uint32_t writes, i
+        if meanwhile:
+            _meanwhile = dict(meanwhile)
+            w.me.on_step = _on_step
         before = _counters(&w.c)
         w.trace_nr = 0
         w.trace_on = w.trace_max != 0
@@ -84,6 +108,12 @@ cdef class Probe:
             writes = fb_accesses_end()
         fb_rcu_offline(w.me)
         w.trace_on = 0
+        w.me.on_step = NULL
+        left, raised, _meanwhile, _raised = _meanwhile, _raised, {}, None
+        if raised is not None:
+            raise raised
+        if left:
+            raise ValueError(f"the fault did not come to {', '.join(left)}")
         after = _counters(&w.c)
         return {
             "done": bool(done),
