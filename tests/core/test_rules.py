@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from faultbench import _single
+from faultbench import _single, _virtual
+from faultbench.machines.description import load
 from tests.core.specs import spec
 
 WRITER = 1
+PRESENT, RW, ACCESSED, DIRTY, PSE = 0x001, 0x002, 0x020, 0x040, 0x080  # of an entry
 
 
 def steps(found: dict[str, Any]) -> list[str]:
@@ -184,3 +186,33 @@ def test_a_fault_elsewhere_succeeds_at_any_moment_of_a_munmap(kernel: str) -> No
         assert counters["vma_lock_success"] == 1
         assert "mmap_lock_reads" not in counters
     assert probe.broken() is None
+
+
+@pytest.mark.parametrize("handler", ["ext4", "xfs"])
+def test_fsync_takes_write_permission_away_once(handler: str) -> None:
+    """§7, pfn_mkclean_range(): a dirty entry is made read-only and clean; its next write faults."""
+    probe = _single.Probe(spec("v6.12", handler, writers=1, writer_op="fsync"))
+    base, step, _ = probe.slice()
+    probe.fault(base)
+    probe.fault(base + step, False)
+    assert probe.walk(base) == (1, PRESENT | RW | ACCESSED | DIRTY | PSE)
+    written: list[str] = []
+    probe.writer_op(WRITER, {"dax_writeback_one": lambda: written.append("entry")})
+    assert probe.walk(base) == (1, PRESENT | ACCESSED | PSE)
+    with pytest.raises(ValueError, match="did not come to dax_writeback_one"):
+        probe.writer_op(WRITER, {"dax_writeback_one": lambda: written.append("clean")})
+    assert written == ["entry"]
+    got = probe.fault(base)["counters"]
+    assert (got["wp_upgrades"], got["calls_pmd"], got["vma_lock_success"]) == (1, 1, 1)
+    assert probe.broken() is None
+
+
+@pytest.mark.parametrize("kernel", ["next-202308", "v6.6", "v6.15", "v6.16"])
+def test_prefetchw_is_one_a_fault_until_616(kernel: str) -> None:
+    """§0.3: exc_page_fault() asks for mmap_lock's line once, however often the fault is tried."""
+    given = spec(kernel, "driver", faults=20)
+    given |= {"machine": load("generic").figures(), "lines": 0, "log": 20_000}
+    log = _virtual.run_trial(given)["log"]
+    found = [name for _, _, kind, _, name, _ in log if kind == "prefetchw"]
+    assert len(found) == (0 if kernel == "v6.16" else 20)
+    assert all("mmap_lock.count" in name for name in found)
