@@ -216,3 +216,34 @@ def test_prefetchw_is_one_a_fault_until_616(kernel: str) -> None:
     found = [name for _, _, kind, _, name, _ in log if kind == "prefetchw"]
     assert len(found) == (0 if kernel == "v6.16" else 20)
     assert all("mmap_lock.count" in name for name in found)
+
+
+@pytest.mark.parametrize(("handler", "other"), [("ext4", "xfs"), ("xfs", "journal")])
+def test_a_commit_writes_its_own_file_system_s_lines(handler: str, other: str) -> None:
+    """XFS bumped ext4's commit sequence, and `journal j_state_lock` was one of its hot lines."""
+    given = spec("v6.12", handler, sync=1, workers=4, vmas=4, files=4, slice=32, faults=50)
+    given |= {"machine": load("generic").figures(), "lines": 1000, "log": 0}
+    lines = [line["name"] for line in _virtual.run_trial(given)["lines"]]
+    assert [name for name in lines if name.startswith(other)] == []
+    mine = "xfs_cil xc_ctx_lock" if handler == "xfs" else "journal j_state_lock"
+    assert mine in lines
+
+
+def test_a_synchronous_fault_leaves_the_entry_dirty() -> None:
+    """§6.4, dax_insert_pfn_mkwrite(): the tag comes after the fault's own fsync, so the next one's
+    writeback finds the entry."""
+    given = spec("v6.12", "xfs", sync=1, writers=1, writer_op="fsync")
+    probe = _single.Probe(given)
+    base, _, _ = probe.slice()
+    probe.fault(base)
+    probe.writer_op(WRITER, {"dax_writeback_one": lambda: None})
+    assert not probe.walk(base)[1] & RW
+
+
+def test_a_device_s_page_gets_its_mapping_once() -> None:
+    """§6.1, dax_set_mapping(): the first time a page is mapped, and not after a refill."""
+    probe = _single.Probe(spec("v6.12", "device-dax"))
+    base, _, _ = probe.slice()
+    assert "dax_set_mapping" in steps(probe.fault(base))
+    probe.refill()
+    assert "dax_set_mapping" not in steps(probe.fault(base))
