@@ -27,6 +27,22 @@ cdef extern from *:
     uint32_t fb_accesses_end() nogil
 
 
+cdef dict _meanwhile = {}    # of a fault under way, by the address of its task: {kernel function: call}
+cdef dict _raised = {}       # … and what the first of its calls to fail raised
+
+
+cdef void _on_step(fb_task *me, int step, const void *obj) noexcept with gil:
+    """The task has come to a step: let what other tasks do at that moment happen here, once."""
+    cdef uint64_t task = <uint64_t>me
+    call = _meanwhile[task].pop(fb_step_names()[step].decode(), None)
+    if call is None or task in _raised:
+        return
+    try:
+        call()
+    except BaseException as error:
+        _raised[task] = error
+
+
 cdef dict _counters(const fb_counters *c):
     cdef int k
     return {fb_counter_names()[k].decode(): (<const uint64_t *>c)[k] for k in range(fb_counter_count())
@@ -54,6 +70,21 @@ cdef class Probe:
             raise ValueError(f"task {task}: there are {self.s.nr}")
         return &self.s.workers[task]
 
+    cdef void _begin(self, fb_worker *w, dict meanwhile):
+        if meanwhile:
+            _meanwhile[<uint64_t>w.me] = dict(meanwhile)
+            w.me.on_step = _on_step
+
+    cdef int _end(self, fb_worker *w) except -1:
+        """What `meanwhile` raised, or that it was not called, is an error."""
+        w.me.on_step = NULL
+        left, raised = _meanwhile.pop(<uint64_t>w.me, None), _raised.pop(<uint64_t>w.me, None)
+        if raised is not None:
+            raise raised
+        if left:
+            raise ValueError(f"the task did not come to {', '.join(left)}")
+        return 0
+
     cdef tuple _name(self, const void *p):
         cdef const fb_arena_label *found = fb_arena_find(&self.s.arena, fb_arena_off(&self.s.arena, p))
         if found == NULL:
@@ -65,15 +96,20 @@ cdef class Probe:
         cdef fb_worker *w = self._task(task)
         return w.base, 1 << self.s.t.entry_shift, w.entries
 
-    def fault(self, address: int, write: bool = True, task: int = 0) -> dict:
+    def fault(self, address: int, write: bool = True, task: int = 0, meanwhile: dict | None = None) -> dict:
         """Fault once; return done, outcome, counters (what changed), for task 0 the sequence of steps and lock
         operations
-        and, on ``_single``, accesses: [store or rmw, object, field] of every write to a shared word."""
+        and, on ``_single``, accesses: [store or rmw, object, field] of every write to a shared word.
+
+        `meanwhile`: {kernel function: call}. When the task first comes to that step, `call` does what other tasks do
+        at that moment; their accesses are among those returned.
+        """
         cdef fb_worker *w = self._task(task)
         cdef uint64_t at = address
         cdef bint is_write = write
         cdef bint done
         cdef uint32_t writes, i
+        self._begin(w, meanwhile)
         before = _counters(&w.c)
         w.trace_nr = 0
         w.trace_on = w.trace_max != 0
@@ -84,6 +120,7 @@ cdef class Probe:
             writes = fb_accesses_end()
         fb_rcu_offline(w.me)
         w.trace_on = 0
+        self._end(w)
         after = _counters(&w.c)
         return {
             "done": bool(done),
@@ -146,12 +183,15 @@ cdef class Probe:
         cdef uint64_t value = entry_read(walk_leaf(w.mm, address, &level))
         return level, value & _PAGE_FLAGS
 
-    def writer_op(self, task: int) -> None:
-        """Do one operation of a writer task."""
+    def writer_op(self, task: int, meanwhile: dict | None = None) -> None:
+        """Do one operation of a writer task; `meanwhile` as in a fault."""
         cdef fb_worker *w = self._task(task)
+        self._begin(w, meanwhile)
         fb_rcu_online(w.me)
-        writer_op(w)
+        with nogil:
+            writer_op(w)
         fb_rcu_offline(w.me)
+        self._end(w)
 
     def lock(self, call: str, address: int = 0, task: int = 0) -> int:
         """One call of the VMA-lock protocol on the VMA at `address`, or on the mm.

@@ -14,7 +14,7 @@ from _core.sync.atomic cimport fb_machine_run, fb_run
 ctypedef void (*report_t)(void *arg, fb_arena *arena) noexcept
 
 cdef extern from "<errno.h>" nogil:    # Cython's libc.errno stops at POSIX of 1996
-    int EDEADLK
+    int EDEADLK, EOVERFLOW
 
 cdef extern from "mm/names.h" nogil:
     const char *const *fb_step_codes()
@@ -150,7 +150,11 @@ cdef inline dict run_trial_reported(dict spec, report_t report, void *arg):
         with nogil:
             error = fb_machine_run(&run)
         if error:
-            why = "every task waits for ever" if error == EDEADLK else strerror(error).decode()
+            why = strerror(error).decode()
+            if error == EDEADLK:
+                why = "every task waits for ever"
+            elif error == EOVERFLOW:
+                why = "virtual time ends after two and a half hours"
             raise OSError(error, f"started {run.started} of {s.nr} tasks: {why}", "trial")
         broken = at_rest(&s)
         for i in range(s.nr):

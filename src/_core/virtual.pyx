@@ -185,7 +185,8 @@ def run_trial(spec: dict) -> dict:
     """Run one trial; in and out are described in src/_core/DESIGN.md.
 
     Beside the fields of every machine: ``machine`` (FIGURES by name, ps), ``lines`` (how many of the hottest lines to
-    report), ``log`` (how many records to keep). Raises OSError: EDEADLK when every task waits for ever.
+    report), ``log`` (how many records to keep). Raises OSError: EDEADLK when every task waits for ever,
+    EOVERFLOW when the trial would take more than two and a half hours of virtual time.
     """
     global _busy, _tasks, _workers, _top_lines, _logging, _lock_size
     if _busy:

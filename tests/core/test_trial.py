@@ -294,6 +294,23 @@ def test_a_trial_that_cannot_start_says_why_by_its_errno():
     assert error.value.errno == errno.EINVAL
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_virtual_time_ends_with_words(workers):
+    """Beyond 2.5 hours events came in any order, and the trial was called ok.
+
+    A second outside all locks in each fault, so 9000 faults fit and 10000 do not.
+    """
+    given = spec("v6.6", "nop", workers=workers, vmas=workers, slice=64)
+    given["cost"] = costs(_virtual.CONSTANTS, exc_page_fault=10**9)
+    given |= {"machine": load("generic").figures(), "lines": 0, "log": 0}
+    ends = ok(_virtual.run_trial({**given, "faults": 8500}))["end_ns"]
+    assert 8.4e12 < ends / workers < 8.6e12
+    with pytest.raises(OSError, match="virtual time ends after two and a half hours") as error:
+        _virtual.run_trial({**given, "faults": 10_000})
+    assert error.value.errno == errno.EOVERFLOW
+    ok(_virtual.run_trial({**given, "faults": 64}))  # the next trial is none the worse
+
+
 @pytest.mark.parametrize("kernel", ["v6.12", "v6.16"])
 def test_a_fault_sent_back_for_its_anon_vma_leaves_the_table(kernel):
     """do_anonymous_page: pte_alloc() before vmf_anon_prepare()."""

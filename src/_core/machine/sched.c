@@ -140,6 +140,10 @@ struct fbv_cpu *fbv_next(void)
 		uint32_t slot = (uint32_t)e.what >> 8;
 		bool go = false;
 
+		if (fb_unlikely(t == FBV_PS_MAX)) {
+			sim.error = EOVERFLOW;
+			return NULL;
+		}
 		switch (e.what & 0xff) {
 		case FBV_EVENT_GO:
 			go = e.what >> 32 == c->generation;

@@ -137,7 +137,13 @@ static inline uint64_t *fbv_copies_of(uint32_t n) { return fbv.copies + (size_t)
 /* Of a CPU that may be the running one, whose part of the state is in `fbv`. */
 static inline uint16_t fbv_counting(const struct fbv_cpu *c) { return c == sim.self ? fbv.counting : c->counting; }
 
-static inline uint64_t fbv_key(uint64_t ps, uint32_t cpu) { return ps << FBV_CPU_BITS | cpu; }
+/* The end of time: what a key has room for. What would be later is then, after all else, and ends the run: EOVERFLOW. */
+#define FBV_PS_MAX ((UINT64_MAX >> FBV_CPU_BITS) - 1)
+
+static inline uint64_t fbv_key(uint64_t ps, uint32_t cpu)
+{
+	return (ps < FBV_PS_MAX ? ps : FBV_PS_MAX) << FBV_CPU_BITS | cpu;
+}
 
 /* The key of the earliest event, FBV_NEVER without one. */
 static inline uint64_t fbv_first(void)

@@ -115,6 +115,10 @@ int fb_window(struct fb_task *me)
 	(void)me;
 	if (!sim.self)
 		return FB_WINDOW_CLOSED;
+	if (fb_unlikely(fbv.now >= FBV_PS_MAX)) {	/* alone, it came here without an event */
+		sim.error = EOVERFLOW;
+		fb_fiber_switch(&sim.self->fiber, &sim.home);
+	}
 	if (!sim.workers_left || fbv.now >= sim.close_ps)
 		return FB_WINDOW_CLOSED;
 	return fbv.now < sim.open_ps ? FB_WINDOW_WARMUP : FB_WINDOW_OPEN;

@@ -62,7 +62,7 @@ cdef inline void dax_wait(fb_worker *w, inode *node, uint64_t *slot) noexcept no
 
 
 cdef inline void dax_wake_entry(fb_worker *w, uint64_t *slot, bint everyone) noexcept nogil:
-    """Wake the first waiter for this entry, or all. After xa_lock has been dropped."""
+    """Wake the first waiter for this entry, or all. Under xa_lock, or after it has been dropped."""
     cdef dax_waitq *wq = dax_entry_waitqueue(w, slot)
     cdef dax_waiter *waiter
     cdef uint64_t *link
@@ -90,7 +90,12 @@ cdef inline void dax_wake_one(dax_waiter *waiter) noexcept nogil:
 
 
 cdef inline uint64_t *grab_mapping_entry(vm_fault *vmf, inode *node, uint32_t order) noexcept nogil:
-    """Round 1: find the entry, wait while it is locked, lock it. NULL: a smaller entry is there, FALLBACK."""
+    """Round 1: find the entry, wait while it is locked, lock it. NULL: a smaller entry is there, FALLBACK.
+
+    get_unlocked_entry() (later get_next_unlocked_entry()) asks for the conflict first: nobody waits for an entry
+    that is too small, and who meets one passes no wake-up on (put_unlocked_entry()). So all who wait for an empty PMD
+    entry are woken when it is downgraded.
+    """
     cdef fb_worker *w = vmf.w
     cdef uint64_t *slot = dax_slot(node, dax_index(vmf))
     cdef uint64_t entry
@@ -99,19 +104,22 @@ cdef inline uint64_t *grab_mapping_entry(vm_fault *vmf, inode *node, uint32_t or
     fb_pay(w, STEP_GRAB_MAPPING_ENTRY)
     while True:
         entry = fb_load_u64(slot, FB_RELAXED)    # relaxed, as all of slot: under xa_lock
+        if order == PMD_ORDER and entry & DAX_PTE:
+            spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
+            return NULL
         if fb_likely(not entry & DAX_LOCKED):
             break
         dax_wait(w, node, slot)
-    if order == PMD_ORDER and entry & DAX_PTE:
-        spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
-        dax_wake_entry(w, slot, False)    # put_unlocked_entry(): pass a wake-up on
-        return NULL
     if entry == 0:
         entry = DAX_EMPTY | (DAX_PMD if order == PMD_ORDER else DAX_PTE)
         fb_store_u64(&node.i_data.nrpages, fb_load_u64(&node.i_data.nrpages, FB_RELAXED) + (<uint64_t>1 << order),
                      FB_RELAXED)
     elif order == 0 and entry & DAX_PMD and entry & DAX_EMPTY:
-        entry = DAX_EMPTY | DAX_PTE    # pmd_downgrade: an empty PMD entry; one with a page serves PTE faults as it is
+        # pmd_downgrade: an empty PMD entry; one with a page serves PTE faults as it is
+        entry = DAX_EMPTY | DAX_PTE
+        fb_store_u64(&node.i_data.nrpages, fb_load_u64(&node.i_data.nrpages, FB_RELAXED) + 1
+                     - (<uint64_t>1 << PMD_ORDER), FB_RELAXED)
+        dax_wake_entry(w, slot, True)
     fb_store_u64(slot, entry | DAX_LOCKED, FB_RELAXED)
     spin_unlock(w, LOCK_XA_LOCK, &node.i_data.xa_lock)
     fb_acquired(w, LOCK_DAX_ENTRY, slot, False)

@@ -13,16 +13,15 @@ from _core.mm.vm_ops cimport *
 cdef inline void vfs_fsync(fb_worker *w) noexcept nogil:
     """Commit: ext4 bumps the journal's sequence under j_state_lock, XFS pushes its log under the context lock."""
     cdef super_block *sb = w.t.sb
+    # Both relaxed: under the lock.
     if w.t.handler == HANDLER_XFS:
         down_write(w, LOCK_L_CILP, &sb.l_cilp)
-    else:
-        write_lock(w, LOCK_J_STATE_LOCK, &sb.s_journal.j_state_lock)
-    # Relaxed: under one of the two locks.
-    fb_store_u64(&sb.s_journal.j_commit_sequence, fb_load_u64(&sb.s_journal.j_commit_sequence, FB_RELAXED) + 1,
-                 FB_RELAXED)
-    if w.t.handler == HANDLER_XFS:
+        fb_store_u64(&sb.xc_ctx, fb_load_u64(&sb.xc_ctx, FB_RELAXED) + 1, FB_RELAXED)    # xlog_cil_ctx_switch()
         up_write(w, LOCK_L_CILP, &sb.l_cilp)
     else:
+        write_lock(w, LOCK_J_STATE_LOCK, &sb.s_journal.j_state_lock)
+        fb_store_u64(&sb.s_journal.j_commit_sequence, fb_load_u64(&sb.s_journal.j_commit_sequence, FB_RELAXED) + 1,
+                     FB_RELAXED)
         write_unlock(w, LOCK_J_STATE_LOCK, &sb.s_journal.j_state_lock)
 
 

@@ -201,6 +201,7 @@ struct super_block {
 	struct fb_percpu_rwsem s_writers;	/* SB_FREEZE_PAGEFAULT */
 	struct journal	s_journal __attribute__((aligned(FB_CACHELINE)));
 	struct fb_rwsem	l_cilp __attribute__((aligned(FB_CACHELINE)));	/* XFS: the log's commit context lock */
+	uint64_t	xc_ctx;		/* the context that a push replaces under it: its neighbour in struct xfs_cil */
 	struct fb_srcu	dax_srcu __attribute__((aligned(FB_CACHELINE)));
 	struct dax_waitq wait_table[DAX_WAIT_TABLE_ENTRIES] __attribute__((aligned(FB_CACHELINE)));
 };

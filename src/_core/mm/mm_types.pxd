@@ -102,5 +102,6 @@ cdef extern from "mm/mm_types.h" nogil:
         fb_percpu_rwsem s_writers
         journal s_journal
         fb_rwsem l_cilp
+        uint64_t xc_ctx
         fb_srcu dax_srcu
         dax_waitq wait_table[4096]

@@ -80,7 +80,10 @@ cdef inline uint32_t vmf_anon_prepare(vm_fault *vmf) noexcept nogil:
         return 0
     mm = <mm_struct *>fb_load_u64(<uint64_t *>&vma.vm_mm, FB_RELAXED)
     if vmf.flags & FAULT_FLAG_VMA_LOCK:
-        if not w.t.rules & RULE_ANON_LATE or not fb_any_down_read_trylock(&mm.mmap_lock, w.t.rwsem, w.me):
+        if not w.t.rules & RULE_ANON_LATE:    # until 6.9 (do_wp_page, do_cow_fault) mmap_lock is not even tried
+            vma_end_read(w, vma)
+            return VM_FAULT_RETRY
+        if not fb_any_down_read_trylock(&mm.mmap_lock, w.t.rwsem, w.me):
             fb_try_failed(w, LOCK_MMAP_LOCK, mm)
             vma_end_read(w, vma)
             return VM_FAULT_RETRY
