@@ -68,10 +68,10 @@ class Options:
 def read_config(path: str) -> dict[str, str]:
     """Return the options in a TOML file (at its top or in a table ``[sweep]``) as texts."""
     try:
-        file = FilePath(path)
-        if file.stat().st_size > MAX_CONFIG:
-            raise UsageError(f"--config {path}: larger than 1 MiB")
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = values.small_file(FilePath(path), MAX_CONFIG)
+        if text is None:
+            raise UsageError(f"--config {values.show(path)}: larger than 1 MiB")
+        raw = tomllib.loads(text)
     except UnicodeDecodeError:
         raise UsageError(f"--config {values.show(path)}: not a text file") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 from faultbench.errors import UsageError
 from faultbench.model import digest
-from faultbench.values import show
+from faultbench.values import show, small_file
 
 MAX_NS = 1_000_000_000
 MAX_FILE = 1 << 20
@@ -61,12 +61,12 @@ def load(name: str) -> CostProfile:
     if path.suffix != ".toml" and not path.exists():
         raise UsageError(f"--cost {show(name)}: there are default and none; or give a .toml file")
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise UsageError(f"--cost {show(name)}: larger than 1 MiB; not a cost profile")
-        text = path.read_text(encoding="utf-8")
+        text = small_file(path, MAX_FILE)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not readable as text"
         raise UsageError(f"--cost {show(name)}: {reason.lower()}") from None
+    if text is None:
+        raise UsageError(f"--cost {show(name)}: larger than 1 MiB; not a cost profile")
     return parse(text, show(path.stem), set(default.steps))
 
 
