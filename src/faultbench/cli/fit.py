@@ -1,6 +1,7 @@
 """``faultbench fit``: the Universal Scalability Law on a results file or a two-column CSV."""
 
 import csv
+import io
 import json
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from faultbench.analysis.usl import Usl
 
 MAX_POINTS = 100_000
+MAX_BYTES = 16 << 20
 STARVED = "not fitted: a number of workers has a median of 0"
 
 
@@ -49,8 +51,8 @@ def fit(
         writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
-    if _is_csv(file):
-        n, rates = _read_csv(file)
+    if (text := _csv_text(file)) is not None:
+        n, rates = _read_csv(file, text)
         fits = [({}, "points", usl.fit(n, rates))]
         unit = "throughput"
     else:
@@ -163,46 +165,55 @@ def _print(name: str, one: "Usl") -> None:
         print(f"  ! {warning}")
 
 
-def _is_csv(file: Path) -> bool:
-    """Return whether the file is anything but records of ours, told by its first byte."""
+def _csv_text(file: Path) -> str | None:
+    """Return the text of anything but records of ours, told by their first byte.
+
+    Read once: of a pipe the beginning would be gone.
+    """
     from faultbench.errors import DataError
 
     try:
         with file.open("rb") as stream:
-            return stream.read(1) != b"{"
+            data = stream.read(1)
+            if data == b"{":
+                return None
+            data += stream.read(MAX_BYTES)
     except OSError as error:
         raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{file}: larger than {MAX_BYTES >> 20} MiB; not a CSV of n,throughput")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: neither a results file nor a CSV") from None
 
 
-def _read_csv(file: Path) -> tuple[list[float], list[float]]:
+def _read_csv(file: Path, text: str) -> tuple[list[float], list[float]]:
     from faultbench.errors import DataError
 
     n: list[float] = []
     rates: list[float] = []
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            for number, cells in enumerate(csv.reader(stream), 1):
-                if not any(cell.strip() for cell in cells):
+        for number, cells in enumerate(csv.reader(io.StringIO(text, newline="")), 1):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != 2:
+                raise DataError(
+                    f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
+                    "`faultbench import` reads other programs' files"
+                )
+            try:
+                point = float(cells[0]), float(cells[1])
+            except ValueError:
+                if number == 1:
+                    _check_header(file, cells)
                     continue
-                if len(cells) != 2:
-                    raise DataError(
-                        f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
-                        "`faultbench import` reads other programs' files"
-                    )
-                try:
-                    point = float(cells[0]), float(cells[1])
-                except ValueError:
-                    if number == 1:
-                        _check_header(file, cells)
-                        continue
-                    raise DataError(f"{file}: line {number} holds no two numbers") from None
-                n.append(point[0])
-                rates.append(point[1])
-                if len(n) > MAX_POINTS:
-                    raise DataError(f"{file}: more than {MAX_POINTS} points")
-    except OSError as error:
-        raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-    except (UnicodeDecodeError, csv.Error):
+                raise DataError(f"{file}: line {number} holds no two numbers") from None
+            n.append(point[0])
+            rates.append(point[1])
+            if len(n) > MAX_POINTS:
+                raise DataError(f"{file}: more than {MAX_POINTS} points")
+    except csv.Error:
         raise DataError(f"{file}: neither a results file nor a CSV") from None
     if not n:
         raise DataError(f"{file}: holds no points")
