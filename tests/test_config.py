@@ -111,11 +111,19 @@ def test_a_near_miss_gets_a_hint():
         ({"fallback": "1.5"}, "fraction"),
         ({"repeats": "0"}, "from 1"),
         ({"colour": "red"}, "unknown option"),
+        ({"path": "false"}, "unknown; there are"),
+        ({"faults": "10", "warmup": "20ms"}, "by a count or by a share"),
     ],
 )
 def test_contradictions(given, what):
     with pytest.raises(UsageError, match=re.escape(what)):
         config.parse(given)
+
+
+def test_a_warmup_by_count_is_no_time():
+    """A count of more than an hour's seconds was refused: wants 0ns to 60m."""
+    options = config.parse({"faults": "1000000", "warmup": "100000"})
+    assert config.warmup(options, 0, options.faults) == (0, 100_000)
 
 
 def test_toml_and_command_line_say_the_same(tmp_path):

@@ -22,6 +22,7 @@ RAW = (
     "writers writer-op writer-rate mapping duration faults repeats warmup pin cost seed "
     "oversubscribe"
 ).split()
+FLAGS = ("sync", "overlap", "oversubscribe")
 MAX_CONFIG = 1 << 20
 HOUR = 3600 * 10**9
 
@@ -102,7 +103,10 @@ def _text(path: str, name: str, value: Any) -> str:
 
 def parse(given: Mapping[str, str | None]) -> Options:
     """Check the options given (by name without dashes); what is missing has its default."""
-    raw = {name: text for name, text in given.items() if text is not None and text != "false"}
+    raw = {
+        name: text for name, text in given.items()
+        if text is not None and not (text == "false" and name in FLAGS)
+    }  # fmt: skip
     for name, text in raw.items():
         if name not in RAW:
             raise UsageError(f"--{values.show(name)}: unknown option")
@@ -177,8 +181,8 @@ def _check(options: Options) -> None:
         raise UsageError(f"--pin {values.show(raw['pin'])}: one placement a sweep")
     if options.threads:
         values.threads(options.threads, 1)
-    if options.warmup:
-        warmup(options, 10**9, 1000)
+    if options.warmup:  # by count where --faults says so; of others the plan knows only
+        warmup(options, 0 if options.faults else 10**9, 1000)
 
 
 def warmup(
@@ -195,6 +199,11 @@ def warmup(
         ppm = values.fractions("warmup", text)[0]
         return duration_ns * ppm // 1_000_000, faults * ppm // 1_000_000
     if not duration_ns:
+        if not text.isdigit():  # on a simulated machine nobody need have typed --faults
+            raise UsageError(
+                f"--warmup {values.show(text)}: a trial that ends by count (--faults, on virtual "
+                "all without writers) warms up by a count or by a share, such as 10%"
+            )
         return 0, values.whole("warmup", text, 0, 10**12)
     return values.duration("warmup", text, 0, HOUR), 0
 
