@@ -16,6 +16,7 @@ from faultbench import values
 from faultbench.enums import Access, Handler, Map, Order, Path, Pin, WriterOp
 from faultbench.errors import UsageError
 from faultbench.rules import KERNELS
+from faultbench.sysfs import small_file
 
 RAW = (
     "machine path kernel set handler order access map sync fallback threads vmas files mms overlap "
@@ -69,7 +70,7 @@ class Options:
 def read_config(path: str) -> dict[str, str]:
     """Return the options in a TOML file (at its top or in a table ``[sweep]``) as texts."""
     try:
-        text = values.small_file(FilePath(path), MAX_CONFIG)
+        text = small_file(FilePath(path), MAX_CONFIG)
         if text is None:
             raise UsageError(f"--config {values.show(path)}: larger than 1 MiB")
         raw = tomllib.loads(text)

@@ -212,13 +212,6 @@ def knobs(texts: Iterable[str]) -> tuple[tuple[tuple[str, str], ...], ...]:
     return tuple(combinations)
 
 
-def small_file(path: FilePath, most: int) -> str | None:
-    """Return the text of a file; None where it is larger: a device may have no end."""
-    with path.open("rb") as stream:
-        data = stream.read(most + 1)
-    return data.decode("utf-8") if len(data) <= most else None
-
-
 def output(text: str) -> str:
     """Return a file name to write to."""
     if not text or "\0" in text or text.endswith("/") or len(FilePath(text).name.encode()) > 240:

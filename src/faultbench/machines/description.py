@@ -16,7 +16,7 @@ from typing import Any
 
 from faultbench.errors import UsageError
 from faultbench.model import digest
-from faultbench.values import small_file
+from faultbench.sysfs import small_file
 
 NS = (
     "load store rmw core l3 socket remote memory invalidate residency pause park wake unpark"
