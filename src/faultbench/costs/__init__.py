@@ -16,7 +16,8 @@ from typing import Any
 
 from faultbench.errors import UsageError
 from faultbench.model import digest
-from faultbench.values import show, small_file
+from faultbench.sysfs import small_file
+from faultbench.values import show
 
 MAX_NS = 1_000_000_000
 MAX_FILE = 1 << 20
@@ -67,7 +68,13 @@ def load(name: str) -> CostProfile:
         raise UsageError(f"--cost {show(name)}: {reason.lower()}") from None
     if text is None:
         raise UsageError(f"--cost {show(name)}: larger than 1 MiB; not a cost profile")
-    return parse(text, show(path.stem), set(default.steps))
+    made = parse(text, show(path.stem), set(default.steps))
+    if made.name == "none" or (made.name == "default" and made.digest != default.digest):
+        raise UsageError(  # tables name a profile, and would say its sources of other figures
+            f"--cost {show(name)}: {made.name} is a profile that ships with other figures; "
+            "give yours a name of its own"
+        )
+    return made
 
 
 @functools.cache
