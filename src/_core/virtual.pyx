@@ -146,7 +146,7 @@ cdef void _report(void *arg, fb_arena *a) noexcept with gil:
     out["log"] = _log(a)
 
 
-cdef void _report_trial(void *arg, fb_arena *a) noexcept with gil:
+cdef int _report_trial(void *arg, fb_arena *a) except -1:
     out = <dict>arg
     out["steps"] = _steps(0, _workers)
     if _tasks > _workers:
@@ -156,6 +156,7 @@ cdef void _report_trial(void *arg, fb_arena *a) noexcept with gil:
         out["accesses"] = {name: sum(values) for name, values in _cpus(_tasks).items()}
     if _logging:
         out["log"] = _log(a)
+    return 0
 
 
 def run_pattern(pattern: str, machine: dict, cpus: list, turns: int = 0, duration_ns: int = 0, warmup_ns: int = 0,
