@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 MAX_TRIALS = 1_000_000
 OVERSUBSCRIBED = 16
+NO_FILE = frozenset({"anon", "anon-thp", "arena"})  # mappings of the kernel machine
 SIMULATED = 64  # most workers of a simulated sweep that names none
 
 
@@ -182,7 +183,7 @@ def _points(
                 fallback_ppm=ppm,
                 threads=n,
                 vmas=count,
-                files=0 if handler in NO_FILES else _share(files, n),
+                files=0 if handler in NO_FILES or mapping in NO_FILE else _share(files, n),
                 mms=_share(mms, n),
                 overlap=options.overlap and count < n,
                 writers=writers,
