@@ -261,3 +261,6 @@ def test_real_anonymous_memory_has_no_files():
     made = plan.build(config.parse(given), FakeMachine(), TWO, costs.load("default"))
     files = [(spec.mapping, spec.files_label) for spec in made.specs]
     assert sorted(files) == [("anon", "-"), ("memfd", "private"), ("memfd", "shared")]
+    assert {(str(s.mapping), str(s.map)) for s in made.specs} == {
+        ("anon", "private"), ("memfd", "shared"),
+    }  # fmt: skip

@@ -37,7 +37,9 @@ T = TypeVar("T")
 
 MAX_TRIALS = 1_000_000
 OVERSUBSCRIBED = 16
-NO_FILE = frozenset({"anon", "anon-thp", "arena"})  # mappings of the kernel machine
+# Mappings of the kernel machine: it has one way to map anonymous memory, privately.
+ANONYMOUS = frozenset({"anon", "anon-thp"})
+NO_FILE = ANONYMOUS | {"arena"}
 SIMULATED = 64  # most workers of a simulated sweep that names none
 
 
@@ -178,7 +180,9 @@ def _points(
                 mapping=mapping,
                 order=order,
                 access=access,
-                map=shared or (Map.PRIVATE if handler is Handler.ANON else Map.SHARED),
+                map=Map.PRIVATE
+                if mapping in ANONYMOUS
+                else shared or (Map.PRIVATE if handler is Handler.ANON else Map.SHARED),
                 sync=options.sync,
                 fallback_ppm=ppm,
                 threads=n,
