@@ -1,6 +1,7 @@
 """Options: whatever is typed, an answer or one clear message."""
 
 import re
+import resource
 import tomllib
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from faultbench import config, costs, plan, values
 from faultbench.errors import FaultbenchError, UsageError
+from faultbench.machines import description
 from tests.fake import FakeMachine
 from tests.test_plan import TWO
 
@@ -109,11 +111,19 @@ def test_a_near_miss_gets_a_hint():
         ({"fallback": "1.5"}, "fraction"),
         ({"repeats": "0"}, "from 1"),
         ({"colour": "red"}, "unknown option"),
+        ({"path": "false"}, "unknown; there are"),
+        ({"faults": "10", "warmup": "20ms"}, "by a count or by a share"),
     ],
 )
 def test_contradictions(given, what):
     with pytest.raises(UsageError, match=re.escape(what)):
         config.parse(given)
+
+
+def test_a_warmup_by_count_is_no_time():
+    """A count of more than an hour's seconds was refused: wants 0ns to 60m."""
+    options = config.parse({"faults": "1000000", "warmup": "100000"})
+    assert config.warmup(options, 0, options.faults) == (0, 100_000)
 
 
 def test_toml_and_command_line_say_the_same(tmp_path):
@@ -155,3 +165,20 @@ def test_no_toml(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FaultbenchError, match="--config"):
         config.read_config(name)
+
+
+def test_a_file_without_an_end_is_refused(tmp_path):
+    """Its size is 0: it was read until the memory was full."""
+    readers = {
+        "--config": config.read_config,
+        "--cost": costs.load,
+        "--machine": description.load,
+    }
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limit[1]))
+    try:
+        for option, read in readers.items():
+            with pytest.raises(UsageError, match=f"{option}.*larger than"):
+                read("/dev/zero")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)

@@ -1,4 +1,5 @@
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def test_an_own_profile(tmp_path):
     )  # fmt: skip
     assert profile.steps["find_vma"] == 0
     assert profile.digest != costs.load("none").digest
+
+
+def test_a_changed_copy_needs_a_name_of_its_own(tmp_path):
+    """Tables said `cost profile default` and its sources of a teacher's own figures."""
+    file = tmp_path / "mine.toml"
+    text = files("faultbench.costs").joinpath("default.toml").read_text("utf-8")
+    file.write_text(text)
+    assert costs.load(str(file)) == costs.load("default")
+    changed = text.replace("ns = 280", "ns = 1280")
+    file.write_text(changed)
+    with pytest.raises(UsageError, match="name of its own"):
+        costs.load(str(file))
+    file.write_text(changed.replace('name = "default"', 'name = "mine"'))
+    assert costs.load(str(file)).name == "mine"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from faultbench import machine_file
 from faultbench.calibrate import Calibration
 from faultbench.machines.description import load
-from faultbench.topology import Topology
+from faultbench.topology import Cpu, Topology
 from tests.test_calibrate import FOUND, FOUR
 
 
@@ -42,3 +42,8 @@ def test_an_odd_mask_becomes_a_flat_socket():
     found = Calibration(0.5, 5, 0.2, 30, 1000, 3000, 500, {(0, 1): 50, (0, 2): 130, (1, 2): 130})
     machine = machine_file.description("odd", found, three, "x")
     assert (machine.sockets, machine.cpus_per_socket) == (1, 3)
+    # Four CPUs of one socket and two of another: nothing was written, after minutes of measuring.
+    places = [(0, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 2), (1, 1, 2)]
+    six = Topology(tuple(Cpu(*place, n) for n, place in enumerate(places)))
+    machine = machine_file.description("odd", replace(found, matrix={(0, 1): 50}), six, "x")
+    assert (machine.sockets, machine.cpus_per_core, machine.cpus) == (1, 1, 6)

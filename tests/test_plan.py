@@ -252,3 +252,15 @@ def test_a_load_has_the_same_seeds_on_every_machine():
 
     assert seeds(FakeMachine(), fallback="0.2") == seeds(Other(), fallback="0.2", duration="9ms")
     assert seeds(FakeMachine(), fallback="0.2") != seeds(FakeMachine(), fallback="0.3")
+
+
+def test_real_anonymous_memory_has_no_files():
+    """`--files private,shared` measured it twice, as two cases that meant the same."""
+    given = {"machine": "kernel", "files": "private,shared", "vmas": "private", "writers": "0",
+             "threads": "2", "repeats": "1"}  # fmt: skip
+    made = plan.build(config.parse(given), FakeMachine(), TWO, costs.load("default"))
+    files = [(spec.mapping, spec.files_label) for spec in made.specs]
+    assert sorted(files) == [("anon", "-"), ("memfd", "private"), ("memfd", "shared")]
+    assert {(str(s.mapping), str(s.map)) for s in made.specs} == {
+        ("anon", "private"), ("memfd", "shared"),
+    }  # fmt: skip

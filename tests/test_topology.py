@@ -110,6 +110,8 @@ def test_what_disturbs_is_found_with_figures_and_remedies(tmp_path):
     governor = tmp_path / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     governor.parent.mkdir(parents=True)
     governor.write_text("powersave\n")
+    offline = tmp_path / "sys/devices/system/cpu/cpu3/cpufreq/scaling_governor"
+    offline.mkdir(parents=True)  # cannot be read, as that of an offline CPU (EBUSY)
     found = host.disturbances(read_topology(sys, range(4)), sys)
     text = "\n".join(f"{d.what}: {d.mend}" for d in found)
     for word in ("2 CPUs of time", "load average 3.2", "10.0 %", "virtual", "powersave", "SMT"):

@@ -11,7 +11,7 @@ from _core.worker cimport *
 from _core.sync.arena cimport fb_arena_find, fb_arena_label
 from _core.sync.atomic cimport fb_machine_run, fb_run
 
-ctypedef void (*report_t)(void *arg, fb_arena *arena) noexcept
+ctypedef int (*report_t)(void *arg, fb_arena *arena) except -1
 
 cdef extern from "<errno.h>" nogil:    # Cython's libc.errno stops at POSIX of 1996
     int EDEADLK, EOVERFLOW

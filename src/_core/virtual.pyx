@@ -50,7 +50,7 @@ cdef uint32_t _tasks = 0
 cdef uint64_t _lock_size = 0
 
 
-cdef _configure(dict machine, uint64_t seed, uint64_t log_max):
+cdef _configure(dict machine, uint64_t seed, uint64_t log_max, tuple muted=(0, 0)):
     """Hand over the figures; every one must be there and an int of at least 0."""
     cdef fbv_machine m
     cdef uint64_t *figure = <uint64_t *>&m
@@ -63,7 +63,7 @@ cdef _configure(dict machine, uint64_t seed, uint64_t log_max):
             raise ValueError(f"machine: {name} must not be 0")
     if machine["outstanding"] > 254 or machine["store_buffer"] > 1024:
         raise ValueError("machine: outstanding is at most 254, store_buffer 1024")
-    fbv_configure(&m, seed, log_max)
+    fbv_configure(&m, seed, log_max, muted[0], muted[1])
 
 
 cdef list _lines(fb_arena *a, uint32_t top):
@@ -146,7 +146,7 @@ cdef void _report(void *arg, fb_arena *a) noexcept with gil:
     out["log"] = _log(a)
 
 
-cdef void _report_trial(void *arg, fb_arena *a) noexcept with gil:
+cdef int _report_trial(void *arg, fb_arena *a) except -1:
     out = <dict>arg
     out["steps"] = _steps(0, _workers)
     if _tasks > _workers:
@@ -156,6 +156,7 @@ cdef void _report_trial(void *arg, fb_arena *a) noexcept with gil:
         out["accesses"] = {name: sum(values) for name, values in _cpus(_tasks).items()}
     if _logging:
         out["log"] = _log(a)
+    return 0
 
 
 def run_pattern(pattern: str, machine: dict, cpus: list, turns: int = 0, duration_ns: int = 0, warmup_ns: int = 0,
@@ -185,7 +186,8 @@ def run_trial(spec: dict) -> dict:
     """Run one trial; in and out are described in src/_core/DESIGN.md.
 
     Beside the fields of every machine: ``machine`` (FIGURES by name, ps), ``lines`` (how many of the hottest lines to
-    report), ``log`` (how many records to keep). Raises OSError: EDEADLK when every task waits for ever,
+    report), ``log`` (how many records to keep), ``log_without`` (from, to: tasks that leave none, as the record of a
+    few among many would be full before they are warm). Raises OSError: EDEADLK when every task waits for ever,
     EOVERFLOW when the trial would take more than two and a half hours of virtual time.
     """
     global _busy, _tasks, _workers, _top_lines, _logging, _lock_size
@@ -194,7 +196,7 @@ def run_trial(spec: dict) -> dict:
     _busy = True
     extra = {}
     try:
-        _configure(spec["machine"], spec.get("seed", 0), spec.get("log", 0))
+        _configure(spec["machine"], spec.get("seed", 0), spec.get("log", 0), spec.get("log_without", (0, 0)))
         _workers = spec["workers"]
         _tasks = _workers + spec.get("writers", 0)
         _top_lines = spec.get("lines", 0)

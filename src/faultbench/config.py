@@ -16,12 +16,14 @@ from faultbench import values
 from faultbench.enums import Access, Handler, Map, Order, Path, Pin, WriterOp
 from faultbench.errors import UsageError
 from faultbench.rules import KERNELS
+from faultbench.sysfs import small_file
 
 RAW = (
     "machine path kernel set handler order access map sync fallback threads vmas files mms overlap "
     "writers writer-op writer-rate mapping duration faults repeats warmup pin cost seed "
     "oversubscribe"
 ).split()
+FLAGS = ("sync", "overlap", "oversubscribe")
 MAX_CONFIG = 1 << 20
 HOUR = 3600 * 10**9
 
@@ -68,10 +70,10 @@ class Options:
 def read_config(path: str) -> dict[str, str]:
     """Return the options in a TOML file (at its top or in a table ``[sweep]``) as texts."""
     try:
-        file = FilePath(path)
-        if file.stat().st_size > MAX_CONFIG:
-            raise UsageError(f"--config {path}: larger than 1 MiB")
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = small_file(FilePath(path), MAX_CONFIG)
+        if text is None:
+            raise UsageError(f"--config {values.show(path)}: larger than 1 MiB")
+        raw = tomllib.loads(text)
     except UnicodeDecodeError:
         raise UsageError(f"--config {values.show(path)}: not a text file") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -102,7 +104,10 @@ def _text(path: str, name: str, value: Any) -> str:
 
 def parse(given: Mapping[str, str | None]) -> Options:
     """Check the options given (by name without dashes); what is missing has its default."""
-    raw = {name: text for name, text in given.items() if text is not None and text != "false"}
+    raw = {
+        name: text for name, text in given.items()
+        if text is not None and not (text == "false" and name in FLAGS)
+    }  # fmt: skip
     for name, text in raw.items():
         if name not in RAW:
             raise UsageError(f"--{values.show(name)}: unknown option")
@@ -177,8 +182,8 @@ def _check(options: Options) -> None:
         raise UsageError(f"--pin {values.show(raw['pin'])}: one placement a sweep")
     if options.threads:
         values.threads(options.threads, 1)
-    if options.warmup:
-        warmup(options, 10**9, 1000)
+    if options.warmup:  # by count where --faults says so; of others the plan knows only
+        warmup(options, 0 if options.faults else 10**9, 1000)
 
 
 def warmup(
@@ -195,6 +200,11 @@ def warmup(
         ppm = values.fractions("warmup", text)[0]
         return duration_ns * ppm // 1_000_000, faults * ppm // 1_000_000
     if not duration_ns:
+        if not text.isdigit():  # on a simulated machine nobody need have typed --faults
+            raise UsageError(
+                f"--warmup {values.show(text)}: a trial that ends by count (--faults, on virtual "
+                "all without writers) warms up by a count or by a share, such as 10%"
+            )
         return 0, values.whole("warmup", text, 0, 10**12)
     return values.duration("warmup", text, 0, HOUR), 0
 

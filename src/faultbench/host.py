@@ -79,12 +79,9 @@ def hypervisor(sys: Sys) -> str:
 
 def governors(sys: Sys) -> list[str]:
     """Return the frequency governors in use."""
-    return sorted(
-        {
-            p.read_text().strip()
-            for p in sys.glob("sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")
-        }
-    )
+    files = sys.glob("sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")
+    # An offline CPU (SMT off) keeps its file, which cannot be read.
+    return sorted({sys.text(str(p.relative_to(sys.root))) for p in files} - {""})
 
 
 def boost(sys: Sys) -> bool | None:

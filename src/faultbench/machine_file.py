@@ -99,7 +99,8 @@ def _toml(
 ) -> str:
     generic = load("generic")
     sockets, cores, cpus = topology.sockets, topology.cores, len(topology.cpus)
-    if cpus % sockets or cpus % cores:  # an odd affinity mask: one flat socket of single CPUs
+    uneven = cpus % sockets or cpus % cores or (cpus // sockets) % (cpus // cores)
+    if uneven:  # an odd affinity mask: one flat socket of single CPUs
         sockets, cores = 1, cpus
     text = json.dumps  # TOML's basic strings are JSON's
     lines = [

@@ -37,6 +37,9 @@ T = TypeVar("T")
 
 MAX_TRIALS = 1_000_000
 OVERSUBSCRIBED = 16
+# Mappings of the kernel machine: it has one way to map anonymous memory, privately.
+ANONYMOUS = frozenset({"anon", "anon-thp"})
+NO_FILE = ANONYMOUS | {"arena"}
 SIMULATED = 64  # most workers of a simulated sweep that names none
 
 
@@ -177,12 +180,14 @@ def _points(
                 mapping=mapping,
                 order=order,
                 access=access,
-                map=shared or (Map.PRIVATE if handler is Handler.ANON else Map.SHARED),
+                map=Map.PRIVATE
+                if mapping in ANONYMOUS
+                else shared or (Map.PRIVATE if handler is Handler.ANON else Map.SHARED),
                 sync=options.sync,
                 fallback_ppm=ppm,
                 threads=n,
                 vmas=count,
-                files=0 if handler in NO_FILES else _share(files, n),
+                files=0 if handler in NO_FILES or mapping in NO_FILE else _share(files, n),
                 mms=_share(mms, n),
                 overlap=options.overlap and count < n,
                 writers=writers,

@@ -1,4 +1,4 @@
-"""Small readers of /sys and /proc under a root that tests replace."""
+"""Small readers: of /sys and /proc under a root that tests replace, of a user's small file."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def format_cpu_list(cpus: list[int]) -> str:
         else:
             runs.append([cpu, cpu])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def small_file(path: Path, most: int) -> str | None:
+    """Return the text of a file; None where it is larger: a device may have no end."""
+    with path.open("rb") as stream:
+        data = stream.read(most + 1)
+    return data.decode("utf-8") if len(data) <= most else None
 
 
 @dataclass(frozen=True)

@@ -298,6 +298,33 @@ def test_fit_refuses_what_is_no_curve(tmp_path, text):
     run("fit", path, code=65)
 
 
+def test_fit_of_a_pipe_has_every_point(tmp_path):
+    """It was opened twice: what the first look had read was gone, without a word."""
+    text = "".join(f"{n},{10 * n}\n" for n in range(1, 2000))
+    file = tmp_path / "points.csv"
+    file.write_text(text)
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:  # noqa: PTH123 - fewer bytes than a pipe holds
+        stream.write(text)
+    try:
+        piped = json.loads(run("fit", f"/dev/fd/{reader}", "--format", "json").stdout)
+    finally:
+        os.close(reader)
+    assert piped == json.loads(run("fit", file, "--format", "json").stdout)
+    assert len(piped["n"]) == 1999
+
+
+def test_fit_takes_a_byte_order_mark_for_no_header(tmp_path):
+    file = tmp_path / "points.csv"
+    file.write_text("1,10\n2,19\n4,35\n", encoding="utf-8-sig")
+    assert json.loads(run("fit", file, "--format", "json").stdout)["n"] == [1, 2, 4]
+
+
+def test_fit_reads_no_more_than_a_file_may_have(monkeypatch):
+    monkeypatch.setattr("faultbench.cli.fit.MAX_BYTES", 1 << 16)
+    assert "larger than" in run("fit", "/dev/zero", code=65).stderr
+
+
 @pytest.mark.parametrize(
     ("text", "refused"),
     [("64,1\n995,18\n1652,36\n1853,72\n1829,108\n", True), ("64,1\n995,18\n995,36\n", True),

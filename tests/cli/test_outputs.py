@@ -135,6 +135,33 @@ def test_half_an_import_is_none(tmp_path, monkeypatch):
 LATIN = (("compare", "--by", "path"), ("fit",), ("report", "--format", "markdown"))
 
 
+@pytest.mark.parametrize("args", LATIN[:1], ids=lambda args: args[0])
+def test_the_c_locale_gets_escapes(results, args):  # noqa: F811
+    """Python's own error handler there is neither strict nor of use."""
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env.pop("PYTHONIOENCODING", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "faultbench", args[0], str(results), *args[1:]],
+        env=env, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"\\xd7" in done.stdout
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stdout_or_stderr_is_no_error(closed, tmp_path):
+    """Python has None for it: a traceback, or messages among the data."""
+    faultbench = f"{sys.executable} -m faultbench"
+    for command, code in (("machines --format json", 0), ("machines nosuch", 2),
+                          ("sweep --dry-run --threads 1", 0)):  # fmt: skip
+        done = subprocess.run(
+            ["bash", "-c", f"{faultbench} {command} {closed}"], cwd=tmp_path, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        assert "faultbench:" not in done.stdout
+
+
 @pytest.mark.parametrize("args", LATIN, ids=lambda args: args[0])
 def test_a_terminal_that_lacks_characters_gets_the_others(results, args):  # noqa: F811
     """ASCII has neither a dash nor a multiplication sign: it was a traceback."""

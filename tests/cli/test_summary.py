@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from faultbench import costs
+from faultbench.analysis.frame import in_words
 from faultbench.cli import summary
 from faultbench.cli.info import _topology
 from faultbench.cli.ratios import Ratios
@@ -75,6 +76,18 @@ def test_what_is_not_usual_stands_in_the_head():
     few = [replace(t, spec=replace(t.spec, **asked)) for t in few]
     text = " ".join(" ".join(rendered(few)).split())
     assert ", sync, fallback 0.5, writer-op mprotect, writer-rate 1000, locks of v6.6" in text
+
+
+def test_as_fast_as_they_can_is_no_rate_of_0():
+    trials = [
+        replace(t, spec=replace(t.spec, writer_rate=rate if t.spec.writers else 0))
+        for rate in (0, 100)
+        for t in sweep_trials(writers=(0, 1), vmas=("shared",), handlers=("ext4",))
+    ]
+    shown = [line.split()[:3] for line in rendered(trials) if " retry " in line]
+    assert {tuple(cells[1:]) for cells in shown} == {("0", "-"), ("1", "max"), ("1", "100")}
+    assert in_words({"writers": 1, "writer_rate": 0}) == "1 writer · writer_rate max"
+    assert in_words({"writers": 0, "writer_rate": 0}) == "0 writers"
 
 
 def test_one_worker_never_overlaps_and_that_is_no_case_of_its_own():

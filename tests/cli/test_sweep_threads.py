@@ -11,7 +11,7 @@ import time
 import pytest
 
 from faultbench import records, table
-from faultbench.model import Status
+from faultbench.model import Handler, Path, Status, Trial, TrialSpec
 from tests import fake
 
 pytest.importorskip("faultbench._threads", reason="the extension is not built")
@@ -205,3 +205,17 @@ def test_only_the_traced_trial_carries_a_time_line(tmp_path, monkeypatch):
              "handler": "nop", "faults": "5", "warmup": "1", "repeats": "1"}  # fmt: skip
     session.run(given, session.Run(output="v.jsonl", plot=False, trace="t.json"))
     assert asked == [(True, 1), (False, 3)]
+
+
+def test_a_time_line_that_is_full_says_where_it_ends(monkeypatch, capsys):
+    from faultbench.cli import session
+    from faultbench.machines import virtual
+
+    monkeypatch.setattr(virtual, "LOG_MAX", 2)
+    monkeypatch.setattr("faultbench.timeline.write", lambda *_: None)
+    spec = TrialSpec("virtual", "v6.6", Path.RETRY, None, Handler.NOP)
+    log = [[1_000_000, 0, "step", 0, "", 0], [9_000_000, 0, "step", 1, "", 0]]
+    session._trace(Trial(spec, Status.OK), log, session.Run(trace="t.json"))
+    assert "it ends at 9 µs, full with 2 records" in capsys.readouterr().err
+    session._trace(Trial(spec, Status.OK), log[:1], session.Run(trace="t.json"))
+    assert "ends at" not in capsys.readouterr().err

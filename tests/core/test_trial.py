@@ -311,6 +311,16 @@ def test_virtual_time_ends_with_words(workers):
     ok(_virtual.run_trial({**given, "faults": 64}))  # the next trial is none the worse
 
 
+def test_a_report_that_fails_is_no_result(monkeypatch):
+    """It was swallowed: Ctrl-C in `explain` was a KeyError, no memory for it a trial without."""
+    given = spec("v6.6", "nop", workers=1, faults=4)
+    given |= {"machine": load("generic").figures(), "lines": 0, "log": 100}
+    assert _virtual.run_trial(given)["log"]
+    monkeypatch.setattr(_virtual, "LOG_TYPES", None)
+    with pytest.raises(TypeError):
+        _virtual.run_trial(given)
+
+
 @pytest.mark.parametrize("kernel", ["v6.12", "v6.16"])
 def test_a_fault_sent_back_for_its_anon_vma_leaves_the_table(kernel):
     """do_anonymous_page: pte_alloc() before vmf_anon_prepare()."""

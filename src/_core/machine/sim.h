@@ -117,6 +117,7 @@ struct fbv_sim {
 	int	 error;
 	uint64_t vain;			/* times that spinners looked up since a line last moved, with nobody else to do anything */
 	uint64_t log_max, log_nr;
+	uint32_t mute_from, mute_to;	/* tasks that nobody will read the log of */
 	struct fbv_log_record *log;
 	uint32_t *touched, touched_nr, touched_max;	/* lines that have a state, in order of first access */
 };

@@ -81,8 +81,9 @@ struct fbv_log_record {
 
 #define FBV_PUBLIC __attribute__((visibility("hidden")))
 
-/* Before a run. `log_max`: how many records to keep; 0 = none. */
-FBV_PUBLIC void fbv_configure(const struct fbv_machine *m, uint64_t seed, uint64_t log_max);
+/* Before a run. `log_max`: how many records to keep; 0 = none. Tasks [mute_from, mute_to) leave none. */
+FBV_PUBLIC void fbv_configure(const struct fbv_machine *m, uint64_t seed, uint64_t log_max, uint32_t mute_from,
+			      uint32_t mute_to);
 /* After a run and before the arena goes. */
 FBV_PUBLIC void fbv_report_cpu(uint32_t task, struct fbv_cpu_report *r);
 /* Five rows of FBV_STEPS sums over all tasks [from, to): time, of it stalled, spinning, asleep; lines that came. */

@@ -17,7 +17,7 @@ cdef extern from "machine/simapi.h" nogil:
         uint16_t cpu, type
 
     const char *const *fbv_figure_names()
-    void fbv_configure(const fbv_machine *m, uint64_t seed, uint64_t log_max)
+    void fbv_configure(const fbv_machine *m, uint64_t seed, uint64_t log_max, uint32_t mute_from, uint32_t mute_to)
     void fbv_report_cpu(uint32_t task, fbv_cpu_report *r)
     void fbv_report_steps(uint32_t from_, uint32_t to, uint64_t *sums)
     size_t fbv_report_lines(fbv_line_report *r, size_t max)

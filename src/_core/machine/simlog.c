@@ -124,9 +124,14 @@ void fbv_first_touch(uint32_t n)
 	fbv.lines[n].owner = FBV_NONE;
 }
 
+static bool muted(const struct fbv_cpu *c)
+{
+	return c->task->id >= sim.mute_from && c->task->id < sim.mute_to;
+}
+
 void fbv_log(struct fbv_cpu *c, uint64_t ps, enum fbv_log_type type, uint32_t what, uint64_t line, uint64_t wait)
 {
-	if (sim.log_nr < sim.log_max)
+	if (sim.log_nr < sim.log_max && !muted(c))
 		sim.log[sim.log_nr++] = (struct fbv_log_record){
 			.ps = ps, .wait = wait, .what = what, .cpu = (uint16_t)c->task->id, .type = (uint16_t)type,
 			.obj = line == FBV_NO_LINE ? 0 : line * FB_CACHELINE + 1,
@@ -137,18 +142,20 @@ void fbv_log_step(int step, const void *obj)
 {
 	uintptr_t p = (uintptr_t)obj;
 
-	if (!sim.self || sim.log_nr == sim.log_max)
+	if (!sim.self || sim.log_nr == sim.log_max || muted(sim.self))
 		return;
 	fbv_log(sim.self, fbv.now, FBV_LOG_STEP, (uint32_t)step, FBV_NO_LINE, 0);
 	if (p >= fbv.base && p < fbv.base + sim.arena_bytes)
 		sim.log[sim.log_nr - 1].obj = p - fbv.base + 1;
 }
 
-void fbv_configure(const struct fbv_machine *m, uint64_t seed, uint64_t log_max)
+void fbv_configure(const struct fbv_machine *m, uint64_t seed, uint64_t log_max, uint32_t mute_from, uint32_t mute_to)
 {
 	sim.m = *m;
 	sim.seed = fbv_mix(seed + 0x9e3779b97f4a7c15u);
 	sim.log_max = log_max;
+	sim.mute_from = mute_from;
+	sim.mute_to = mute_to;
 }
 
 void fbv_report_cpu(uint32_t task, struct fbv_cpu_report *r)

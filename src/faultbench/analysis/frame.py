@@ -280,7 +280,12 @@ def names_of(
 
 def in_words(values: Mapping[str, object]) -> str:
     """Return ``ext4 · vmas shared · 1 writer``; what was no choice (``-``) goes without saying."""
-    return " · ".join(label(c, v) for c, v in values.items() if str(v) != "-")
+    idle = str(values.get("writers")) == "0"
+    return " · ".join(
+        label(c, v)
+        for c, v in values.items()
+        if str(v) != "-" and not (idle and c == "writer_rate")
+    )
 
 
 def label(column: str, value: object) -> str:
@@ -290,4 +295,6 @@ def label(column: str, value: object) -> str:
         return f"{value} {noun}{'' if str(value) == '1' else 's'}"
     if column in ("machine", "kernel", "path", "handler", "order", "access"):
         return str(value)
+    if column == "writer_rate" and str(value) == "0":
+        return "writer_rate max"  # as it was asked for: 0 in a record is as fast as they can
     return f"{column} {value if str(value) else 'nothing'}"  # no knob set is a choice too

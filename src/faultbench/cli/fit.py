@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from itertools import pairwise
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 100_000
 SIMULATED = "SIMULATED · "
+MAX_BYTES = 16 << 20
 STARVED = "not fitted: a number of workers has a median of 0"
 
 
@@ -54,9 +54,8 @@ def fit(
         writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
-    points = _csv_points(file)
-    if points is not None:
-        n, rates = points
+    if (text := _csv_text(file)) is not None:
+        n, rates = _read_csv(file, text)
         fits = [({}, "points", usl.fit(n, rates))]
         unit = "throughput"
     else:
@@ -184,49 +183,55 @@ def _print(name: str, one: "Usl") -> None:
         print(f"  ! {warning}")
 
 
-def _csv_points(file: Path) -> tuple[list[float], list[float]] | None:
-    """Return the points of anything but records of ours, which its first byte tells; else None.
+def _csv_text(file: Path) -> str | None:
+    """Return the text of anything but records of ours, told by their first byte; else None.
 
-    It is opened once: a pipe gives what was read of it no second time.
+    It is read once: of a pipe the beginning would be gone. What has no end is not read to it.
     """
     from faultbench.errors import DataError
 
     try:
         with file.open("rb") as stream:
-            if stream.peek(1)[:1] == b"{":
+            data = stream.read(1)
+            if data == b"{":
                 return None
-            # Spreadsheets begin with a byte order mark.
-            with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
-                return _read_csv(file, lines)
+            data += stream.read(MAX_BYTES)
     except OSError as error:
         raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-    except (UnicodeDecodeError, csv.Error):
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{file}: larger than {MAX_BYTES >> 20} MiB; not a CSV of n,throughput")
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
+    except UnicodeDecodeError:
         raise DataError(f"{file}: neither a results file nor a CSV") from None
 
 
-def _read_csv(file: Path, lines: Iterable[str]) -> tuple[list[float], list[float]]:
+def _read_csv(file: Path, text: str) -> tuple[list[float], list[float]]:
     from faultbench.errors import DataError
 
     n: list[float] = []
     rates: list[float] = []
-    for number, cells in enumerate(csv.reader(lines), 1):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != 2:
-            raise DataError(
-                f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
-                "`faultbench import` reads other programs' files"
-            )
-        point = [found for cell in cells if (found := _number(cell)) is not None]
-        if number == 1 and not point:
-            _check_header(file, cells)
-            continue
-        if len(point) < 2:
-            raise DataError(f"{file}: line {number} holds no two numbers")
-        n.append(point[0])
-        rates.append(point[1])
-        if len(n) > MAX_POINTS:
-            raise DataError(f"{file}: more than {MAX_POINTS} points")
+    try:
+        for number, cells in enumerate(csv.reader(io.StringIO(text, newline="")), 1):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != 2:
+                raise DataError(
+                    f"{file}: line {number} has {len(cells)} columns, not n,throughput; "
+                    "`faultbench import` reads other programs' files"
+                )
+            point = [found for cell in cells if (found := _number(cell)) is not None]
+            if number == 1 and not point:
+                _check_header(file, cells)
+                continue
+            if len(point) < 2:
+                raise DataError(f"{file}: line {number} holds no two numbers")
+            n.append(point[0])
+            rates.append(point[1])
+            if len(n) > MAX_POINTS:
+                raise DataError(f"{file}: more than {MAX_POINTS} points")
+    except csv.Error:
+        raise DataError(f"{file}: neither a results file nor a CSV") from None
     if not n:
         raise DataError(f"{file}: holds no points")
     _check_order(file, n, rates)

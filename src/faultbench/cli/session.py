@@ -186,11 +186,17 @@ def _run_part(
 
 def _trace(trial: Trial, log: list[Any], how: Run) -> None:
     """Write the time line of a trial; it is no part of the record."""
+    from faultbench.machines.virtual import LOG_MAX
     from faultbench.timeline import write
 
     assert how.trace is not None
     write(trial, log, how.trace)
     say(f"time line of {progress.describe(trial.spec)}: {how.trace}, for ui.perfetto.dev")
+    if len(log) >= LOG_MAX:  # it is no more than what fits, and nothing in it tells
+        say(
+            f"it ends at {log[-1][0] / 1e6:,.0f} µs, full with {LOG_MAX:,} records, and the trial "
+            "went on; take fewer --threads, --faults or a shorter --duration"
+        )
 
 
 def _show(

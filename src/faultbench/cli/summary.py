@@ -232,6 +232,8 @@ def _cells(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return a row's texts and styles by column; axes stand in the first row of a point only."""
     cells = {axis: str(row[axis]) for axis in AXES} if first else {}
+    if cells and not row["writer_rate"]:  # 0 in a record is as fast as they can
+        cells["writer_rate"] = "max" if row["writers"] else "-"
     cells |= {way: str(row[way]) or "-" for way in WAYS}
     cells["cpu"] = _figure(row["cpu_ns_per_fault"], 1 if row["cpu_ns_per_fault"] < 100 else 0)
     cells["reads"] = _figure(row["mmap_lock_reads_per_1000"], 1)

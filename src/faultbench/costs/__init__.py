@@ -16,6 +16,7 @@ from typing import Any
 
 from faultbench.errors import UsageError
 from faultbench.model import digest
+from faultbench.sysfs import small_file
 from faultbench.values import show
 
 MAX_NS = 1_000_000_000
@@ -61,13 +62,19 @@ def load(name: str) -> CostProfile:
     if path.suffix != ".toml" and not path.exists():
         raise UsageError(f"--cost {show(name)}: there are default and none; or give a .toml file")
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise UsageError(f"--cost {show(name)}: larger than 1 MiB; not a cost profile")
-        text = path.read_text(encoding="utf-8")
+        text = small_file(path, MAX_FILE)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not readable as text"
         raise UsageError(f"--cost {show(name)}: {reason.lower()}") from None
-    return parse(text, show(path.stem), set(default.steps))
+    if text is None:
+        raise UsageError(f"--cost {show(name)}: larger than 1 MiB; not a cost profile")
+    made = parse(text, show(path.stem), set(default.steps))
+    if made.name == "none" or (made.name == "default" and made.digest != default.digest):
+        raise UsageError(  # tables name a profile, and would say its sources of other figures
+            f"--cost {show(name)}: {made.name} is a profile that ships with other figures; "
+            "give yours a name of its own"
+        )
+    return made
 
 
 @functools.cache

@@ -67,7 +67,7 @@ def explain(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -
     own = steps_of(log, 0, figures, cost)
     faults = [fault for fault in _faults(own) if fault.names in locks]
     if not faults:
-        raise DataError("the record holds no whole fault: give more --faults")
+        raise DataError("the record holds no whole fault: take fewer --threads")
     faults = faults[len(faults) // 3 :]  # caches and tables are warm by then
     if spec.access is Access.WP:  # half of them are the reads before
         faults = [fault for fault in faults if WP.intersection(fault.names)] or faults
@@ -150,7 +150,8 @@ def locks_by_step(spec: TrialSpec, cost: Mapping[str, int]) -> Locks:
 
 
 def _log(machine: VirtualMachine, spec: TrialSpec, cost: Mapping[str, int]) -> list[list[Any]]:
-    result = machine.run(Job(spec, cost=cost, options={"lines": False, "trace": True}))
+    options = {"lines": False, "trace": "first"}  # worker 0 is explained, and the writers
+    result = machine.run(Job(spec, cost=cost, options=options))
     if result["status"] != "ok":
         raise DataError(f"the recorded trial broke an invariant: {result['invariant']}")
     log: list[list[Any]] = result["log"]

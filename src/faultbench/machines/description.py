@@ -16,6 +16,7 @@ from typing import Any
 
 from faultbench.errors import UsageError
 from faultbench.model import digest
+from faultbench.sysfs import small_file
 
 NS = (
     "load store rmw core l3 socket remote memory invalidate residency pause park wake unpark"
@@ -129,10 +130,10 @@ def load(name: str) -> Description:
             )
         return parse(bundled.read_text(encoding="utf-8"), name)
     try:
-        file = Path(name)
-        if file.stat().st_size > MAX_BYTES:
+        text = small_file(Path(name), MAX_BYTES)
+        if text is None:
             raise UsageError(f"--machine virtual:{name}: larger than 64 KiB")
-        made = parse(file.read_text(encoding="utf-8"), name)
+        made = parse(text, name)
     except OSError as error:
         raise UsageError(f"--machine virtual:{name}: {error.strerror}") from None
     except UnicodeDecodeError:

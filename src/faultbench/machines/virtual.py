@@ -104,6 +104,8 @@ class VirtualMachine:
         raw["machine"] = self.figures()
         raw["lines"] = TOP_LINES if job.options.get("lines", True) else 0
         raw["log"] = LOG_MAX if job.options.get("trace") else 0
+        if job.options.get("trace") == "first":  # of the workers; others would fill it
+            raw["log_without"] = (1, spec.threads)
         result: dict[str, Any] = engine.run_trial(raw)
         if is_transient(spec, result):
             result["flags"].append(TRANSIENT)
