@@ -9,10 +9,12 @@ from _core.trial cimport *
 cdef extern from *:
     """
     #ifdef FB_ACCESS_LOG
+    #define fb_is_newest(base) ((const char *)(base) == fb_single_base)
     #define fb_accesses() fb_single_log
     #define fb_accesses_begin() (void)(fb_single_log_nr = 0)
     static uint32_t fb_accesses_end(void) { uint32_t n = fb_single_log_nr; fb_single_log_nr = FB_ACCESS_LOG; return n; }
     #else
+    #define fb_is_newest(base) 1
     struct fb_access { const void *p; uint32_t rmw; };
     #define fb_accesses() ((struct fb_access *)NULL)
     #define fb_accesses_begin() (void)0
@@ -22,6 +24,7 @@ cdef extern from *:
     cdef struct fb_access:
         const void *p
         uint32_t rmw
+    bint fb_is_newest(void *base)
     fb_access *fb_accesses() nogil
     void fb_accesses_begin() nogil
     uint32_t fb_accesses_end() nogil
@@ -68,6 +71,8 @@ cdef class Probe:
     cdef fb_worker *_task(self, int task) except NULL:
         if not 0 <= task < <int>self.s.nr:
             raise ValueError(f"task {task}: there are {self.s.nr}")
+        if not fb_is_newest(self.s.arena.base):
+            raise ValueError("another trial was built since: this machine has one at a time")
         return &self.s.workers[task]
 
     cdef void _begin(self, fb_worker *w, dict meanwhile):

@@ -139,23 +139,36 @@ FB_INLINE void fb_step(struct fb_task *me, int step, const void *obj)
 		me->on_step(me, step, obj);
 }
 
+/*
+ * |page: where the open mapping is| arena, PROT_NONE |. Garbage may outlive the trial after it, so that to unmap an arena
+ * nothing of the newest one's is asked.
+ */
+#define FB_SINGLE_PAGE ((size_t)4096)
+
 static __attribute__((unused)) void *fb_machine_map(size_t bytes)
 {
 	int fd = memfd_create("faultbench-arena", MFD_CLOEXEC);
-	char *shut = MAP_FAILED, *open = MAP_FAILED;
+	char *head = MAP_FAILED, *shut, *open = MAP_FAILED;
 
 	if (fd < 0)
 		return NULL;
 	if (!ftruncate(fd, (off_t)bytes)) {
-		shut = mmap(NULL, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		head = mmap(NULL, FB_SINGLE_PAGE + bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		open = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	}
-	close(fd);
-	if (shut == MAP_FAILED || open == MAP_FAILED) {
-		if (shut != MAP_FAILED)
-			munmap(shut, bytes);
+	shut = head + FB_SINGLE_PAGE;
+	if (head == MAP_FAILED || open == MAP_FAILED ||
+	    mmap(shut, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		if (head != MAP_FAILED)
+			munmap(head, FB_SINGLE_PAGE + bytes);
+		if (open != MAP_FAILED)
+			munmap(open, bytes);
+		close(fd);
 		return NULL;
 	}
+	close(fd);
+	*(char **)(void *)head = open;
 	fb_single_base = shut;
 	fb_single_size = bytes;
 	fb_single_delta = open - shut;
@@ -164,9 +177,14 @@ static __attribute__((unused)) void *fb_machine_map(size_t bytes)
 
 static __attribute__((unused)) void fb_machine_unmap(void *p, size_t bytes)
 {
-	munmap((char *)p + fb_single_delta, bytes);
-	munmap(p, bytes);
-	fb_single_size = 0;
+	char *head = (char *)p - FB_SINGLE_PAGE;
+
+	if (p == fb_single_base) {
+		fb_single_base = NULL;
+		fb_single_size = 0;
+	}
+	munmap(*(char **)(void *)head, bytes);
+	munmap(head, FB_SINGLE_PAGE + bytes);
 }
 
 /*
