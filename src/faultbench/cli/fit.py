@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from faultbench.analysis.usl import Usl
 
 MAX_POINTS = 100_000
-SIMULATED = "SIMULATED · "
 MAX_BYTES = 16 << 20
 STARVED = "not fitted: a number of workers has a median of 0"
 
@@ -44,6 +43,7 @@ def fit(
     when no curve has more than one number of workers, after printing that.
     """
     from faultbench.analysis import usl
+    from faultbench.analysis.frame import SIMULATED
     from faultbench.cli._results import safe
     from faultbench.errors import DataError
     from faultbench.explain import CLAIMS_NOT
@@ -105,6 +105,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     from faultbench.analysis.frame import (
         CPU,
         NEVER_RELEASED,
+        SIMULATED,
         cases,
         checked,
         describe,

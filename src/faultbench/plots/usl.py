@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.lines import Line2D
 
+from faultbench.analysis.frame import SIMULATED
 from faultbench.analysis.usl import Usl
 from faultbench.plots import sheet, style
 from faultbench.plots.facets import Context, stem
@@ -13,7 +14,6 @@ from faultbench.plots.facets import Context, stem
 FARTHEST = 2.0  # times the measured range
 BEYOND = (0, (4, 3))
 PER_PAGE = 9
-SIMULATED = "SIMULATED · "
 
 
 def draw(
