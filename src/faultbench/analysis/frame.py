@@ -34,7 +34,6 @@ UNSHARED = ("-", "private")  # vmas of which no worker shares one with another
 WALL, CPU = "faults_per_s", "faults_per_cpu_s"
 PATHS = ("mmap-lock", "abort", "retry", "direct")
 NEVER_RELEASED = rules.NEVER_RELEASED
-SIMULATED = "SIMULATED · "  # before the name of what a model made
 TRANSIENT = "transient: too short to show what writers do in the long run"
 
 

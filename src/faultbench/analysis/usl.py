@@ -27,6 +27,7 @@ MIN_POINTS = 6  # three parameters from fewer points are guesswork
 BAD_RESIDUAL = 0.06  # of the highest throughput
 TURN = 0.01  # a change of direction smaller than this is not called one
 CONFIDENCE = 0.95
+SIMULATED = "SIMULATED · "  # before the name of a curve that a model made
 JSON_KEYS = tuple(
     "alpha beta gamma alpha_se beta_se gamma_se peak_n optimal_n limit residual_sd identifiable "
     "warnings".split()

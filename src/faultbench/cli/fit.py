@@ -43,7 +43,6 @@ def fit(
     when no curve has more than one number of workers, after printing that.
     """
     from faultbench.analysis import usl
-    from faultbench.analysis.frame import SIMULATED
     from faultbench.cli._results import safe
     from faultbench.errors import DataError
     from faultbench.explain import CLAIMS_NOT
@@ -72,7 +71,7 @@ def fit(
             _print(name, one)
         for note in context.notes:
             print(safe(note))
-        if any(name.startswith(SIMULATED) for _, name, _ in fits):
+        if any(name.startswith(usl.SIMULATED) for _, name, _ in fits):
             print(CLAIMS_NOT.replace("It", "A simulation", 1))
     if plot is not None:
         from faultbench.cli._results import say
@@ -105,7 +104,6 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
     from faultbench.analysis.frame import (
         CPU,
         NEVER_RELEASED,
-        SIMULATED,
         cases,
         checked,
         describe,
@@ -145,7 +143,7 @@ def _from_results(file: Path, metric: str) -> tuple[list[tuple[dict[str, Any], s
             one = usl.fit(n, rates)
         if said := unconfirmed_in(rows):
             one = replace(one, warnings=[*one.warnings, said])
-        mark = SIMULATED if is_virtual(names["machine"].iloc[i]) else ""
+        mark = usl.SIMULATED if is_virtual(names["machine"].iloc[i]) else ""
         fits.append((case, mark + describe(names, i), one))
     context = context_of(loaded)
     if (kept["path"] == "retry").any():

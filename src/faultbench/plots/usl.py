@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.lines import Line2D
 
-from faultbench.analysis.frame import SIMULATED
-from faultbench.analysis.usl import Usl
+from faultbench.analysis.usl import SIMULATED, Usl
 from faultbench.plots import sheet, style
 from faultbench.plots.facets import Context, stem
 
