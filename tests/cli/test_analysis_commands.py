@@ -321,8 +321,19 @@ def test_fit_takes_a_byte_order_mark_for_no_header(tmp_path):
 
 
 def test_fit_reads_no_more_than_a_file_may_have(monkeypatch):
-    monkeypatch.setattr("faultbench.cli.fit.MAX_BYTES", 1 << 16)
+    monkeypatch.setattr("faultbench.cli._results.MAX_FOREIGN", 1 << 16)
     assert "larger than" in run("fit", "/dev/zero", code=65).stderr
+
+
+def test_import_reads_a_byte_order_mark_and_refuses_records_of_ours(tmp_path):
+    raw, out = tmp_path / "raw.txt", tmp_path / "out.jsonl"
+    raw.write_text("testcase:page_fault1\naverage:1000\n", encoding="utf-8-sig")
+    wis = ("import", "--format", "will-it-scale", "--threads", "1", "-o", out)
+    run(*wis, raw)
+    assert "page_fault1" in out.read_text()
+    said = run("import", "--format", "pft", "-o", tmp_path / "again.jsonl", out, code=65).stderr
+    assert "nothing to import" in said
+    assert not (tmp_path / "again.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faultbench.plots.facets import Context
     from faultbench.records import Results
 
+MAX_FOREIGN = 64 << 20  # bytes of another program's file
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -129,6 +130,28 @@ def models_of(df: "pd.DataFrame") -> dict[str, str]:
         except FaultbenchError:
             continue  # a machine file of somebody else's: the panel still says SIMULATED
     return found
+
+
+def foreign_text(path: Path) -> str | None:
+    """Return the text of another program's file; None of what begins as records of ours do.
+
+    It is read once: of a pipe the beginning would be gone. What has no end is not read to it.
+    Raises ``DataError`` for what cannot be read, is no text or larger than ``MAX_FOREIGN``.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(1)
+            if data == b"{":
+                return None
+            data += stream.read(MAX_FOREIGN)
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > MAX_FOREIGN:
+        raise DataError(f"{path}: larger than {MAX_FOREIGN >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: neither a results file nor a text file") from None
 
 
 def context_of(loaded: Loaded) -> "Context":

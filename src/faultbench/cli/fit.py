@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from faultbench.analysis.usl import Usl
 
 MAX_POINTS = 100_000
-MAX_BYTES = 16 << 20
 STARVED = "not fitted: a number of workers has a median of 0"
 
 
@@ -43,7 +42,7 @@ def fit(
     when no curve has more than one number of workers, after printing that.
     """
     from faultbench.analysis import usl
-    from faultbench.cli._results import safe
+    from faultbench.cli._results import foreign_text, safe
     from faultbench.errors import DataError
     from faultbench.explain import CLAIMS_NOT
     from faultbench.output import writable_figures
@@ -53,7 +52,7 @@ def fit(
         writable_figures(plot, file)
     context = Context()
     fits: list[tuple[dict[str, Any], str, Usl]]
-    if (text := _csv_text(file)) is not None:
+    if (text := foreign_text(file)) is not None:
         n, rates = _read_csv(file, text)
         fits = [({}, "points", usl.fit(n, rates))]
         unit = "throughput"
@@ -180,29 +179,6 @@ def _print(name: str, one: "Usl") -> None:
         print(f"  peak {peak}, optimal {optimal}, limit {limit}, residual sd {residual}")
     for warning in one.warnings:
         print(f"  ! {warning}")
-
-
-def _csv_text(file: Path) -> str | None:
-    """Return the text of anything but records of ours, told by their first byte; else None.
-
-    It is read once: of a pipe the beginning would be gone. What has no end is not read to it.
-    """
-    from faultbench.errors import DataError
-
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(1)
-            if data == b"{":
-                return None
-            data += stream.read(MAX_BYTES)
-    except OSError as error:
-        raise DataError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{file}: larger than {MAX_BYTES >> 20} MiB; not a CSV of n,throughput")
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: neither a results file nor a CSV") from None
 
 
 def _read_csv(file: Path, text: str) -> tuple[list[float], list[float]]:

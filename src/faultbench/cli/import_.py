@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-MAX_INPUT = 64 << 20
-
 
 class Source(StrEnum):
     """Which program wrote the file."""
@@ -37,8 +35,8 @@ def import_(
 ) -> None:
     """Turn will-it-scale CSV or raw output, or PFT lines, into a results file."""
     from faultbench import __version__, importing, records, values
-    from faultbench.cli._results import say
-    from faultbench.errors import OutputError
+    from faultbench.cli._results import foreign_text, say
+    from faultbench.errors import DataError, OutputError
 
     if out.exists():
         raise OutputError(f"{out}: exists; name another file with -o")
@@ -46,7 +44,9 @@ def import_(
     values.given("test", test or "-")
     merged = []
     for path in files:
-        text = _text(path)
+        text = foreign_text(path)
+        if text is None:
+            raise DataError(f"{path}: holds records of faultbench: nothing to import")
         if format is Source.WIS:
             got = importing.will_it_scale(
                 str(path), text, test=test, tasks=_tasks(threads), kernel=kernel,
@@ -67,22 +67,6 @@ def import_(
         out.unlink()
         raise
     say(f"{len(merged)} trial(s) written to {out}")
-
-
-def _text(path: Path) -> str:
-    from faultbench.errors import DataError
-
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_INPUT + 1)
-    except OSError as error:
-        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    if len(data) > MAX_INPUT:
-        raise DataError(f"{path}: larger than {MAX_INPUT >> 20} MiB")
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file") from None
 
 
 def _tasks(text: str) -> list[int]:
