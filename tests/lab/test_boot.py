@@ -68,6 +68,69 @@ def test_a_guest_that_hangs_is_found(qemu):
     gone()
 
 
+def booted_again(qemu, tmp_path, first, times, **options):
+    """What `session` says and returns where the first boots go wrong."""
+    boots = tmp_path / "boots"
+    qemu(
+        f"echo >> {boots}; if [ $(wc -l < {boots}) -le {times} ]; then {first}; exit; fi\n"
+        "printf 'READY\\nLOOP 1\\nEND\\n' > $DATA; sleep 60"
+    )
+    said = []
+    found = guest.session(
+        KERNEL, b"", guest.Options(**options), said.append, lambda vm: list(vm.lines())
+    )
+    assert found == ["READY", "LOOP 1"]
+    assert len(boots.read_text()) == times + 1
+    return said
+
+
+def test_a_guest_that_hangs_is_booted_once_more(qemu, tmp_path):
+    first = "echo working > $DATA; sleep 60"
+    (said,) = booted_again(qemu, tmp_path, first, 1, silent_seconds=0.5)
+    assert said == "lab: the guest hangs after 'working'; booting once more"
+    (tmp_path / "boots").unlink()
+    with pytest.raises(guest.HungError):
+        booted_again(qemu, tmp_path, first, 2, silent_seconds=0.5)
+
+
+# It dies of the breakpoint; or goes on after it, and what it says is not to be believed.
+STALE = "echo '[    2.4] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI'"
+DEATHS = ["echo LOOP 9 > $DATA", "printf 'LOOP 9\\nEND\\n' > $DATA; sleep 60"]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_guest_that_dies_of_the_emulator_is_booted_again(qemu, tmp_path, death):
+    first = f"{STALE}; {death}"
+    assert len(booted_again(qemu, tmp_path, first, 1)) == 1
+    (tmp_path / "boots").unlink()
+    said = booted_again(qemu, tmp_path, first, 2)
+    assert len(said) == 2
+    assert all("breakpoint" in line and line.endswith("; booting once more") for line in said)
+    (tmp_path / "boots").unlink()
+    with pytest.raises(guest.EmulatorError, match="QEMU"):
+        booted_again(qemu, tmp_path, first, 3)
+
+
+def test_another_death_is_the_kernels(qemu, tmp_path):
+    first = "echo '[    2.4] Oops: general protection fault'; echo LOOP 9 > $DATA"
+    with pytest.raises(FaultbenchError, match="ended early after 'LOOP 9'"):
+        booted_again(qemu, tmp_path, first, 1)
+    (tmp_path / "boots").unlink()
+    with pytest.raises(FaultbenchError, match="ended early"):  # no emulator, no such excuse
+        booted_again(qemu, tmp_path, f"{STALE}; exit", 1, accel="kvm")
+
+
+def test_an_interrupt_boots_nothing_again(qemu):
+    qemu(f"{STALE}; echo LOOP 9 > $DATA; sleep 60")
+
+    def interrupted(vm):
+        assert next(iter(vm.lines())) == "LOOP 9"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guest.session(KERNEL, b"", guest.Options(), pytest.fail, interrupted)
+
+
 def test_keep_leaves_the_files(qemu):
     qemu("echo END > $DATA")
     assert lines(keep=True) == []

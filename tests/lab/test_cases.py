@@ -73,22 +73,3 @@ def test_what_varies_is_run_more_than_once():
     """A single sample was shown as a distribution."""
     for case in (*cases_612(), *cases_61()):
         assert (case.repeats > 1) == case.varies
-
-
-def test_a_guest_that_hangs_is_booted_once_more(monkeypatch):
-    from faultbench.lab import guest, run
-
-    booted = []
-
-    def hangs_once(series, *_args, **_more):
-        booted.append(series)
-        if booted == ["6.12"]:
-            raise guest.HungError("lab: the guest hangs; its console:\nx")
-        return [series]
-
-    monkeypatch.setattr(run.packages, "need", lambda *_: None)
-    monkeypatch.setattr(run, "run", hangs_once)
-    said = []
-    assert run.run_all(said.append) == ["6.12", "6.1"]
-    assert booted == ["6.12", "6.12", "6.1"]
-    assert "once more" in said[0]

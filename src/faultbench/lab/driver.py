@@ -179,13 +179,15 @@ def run(
         program = build.fault_loop(folder)
         archive = initramfs.make(kernel, script, program, load=(), tools=(), modules=[own, probe])
     say(f"{kernel.release}: {own.name} built, booting")
-    report = Report(own.name, kernel.release)
-    with guest.Guest(kernel, archive, guest.Options(keep=keep, silent_seconds=90.0)) as vm:
-        if keep:
-            say(f"kept in {vm.folder}")
+    options = guest.Options(keep=keep, silent_seconds=90.0)
+
+    def report_of(vm: guest.Guest) -> Report:
+        report = Report(own.name, kernel.release)
         for line in vm.lines():
             _read(report, line, vm)
-    return report
+        return report
+
+    return guest.session(kernel, archive, options, say, report_of)
 
 
 def _read(report: Report, line: str, vm: guest.Guest) -> None:

@@ -81,18 +81,20 @@ def run(say: Say, *, offline: bool = False, keep: bool = False) -> list[Measured
         script = "\n".join(_lines())
         archive = initramfs.make(kernel, script, program, modules=modules)
     say(f"{kernel.release}: booting one CPU that counts instructions")
+    options = guest.Options(cpus=1, icount=True, keep=keep)
+    return list(_measured(guest.session(kernel, archive, options, say, _samples)))
+
+
+def _samples(vm: guest.Guest) -> dict[str, list[float]]:
     samples: dict[str, list[float]] = {}
-    with guest.Guest(kernel, archive, guest.Options(cpus=1, icount=True, keep=keep)) as vm:
-        if keep:
-            say(f"kept in {vm.folder}")
-        for line in vm.lines():
-            word, _, rest = line.partition(" ")
-            if word == "FAIL":
-                raise FaultbenchError(f"lab: in the guest, {rest} failed")
-            if word == "LOOP":
-                label, _, text = rest.partition(" ")
-                samples.setdefault(label, []).append(_per_fault(label, text))
-    return list(_measured(samples))
+    for line in vm.lines():
+        word, _, rest = line.partition(" ")
+        if word == "FAIL":
+            raise FaultbenchError(f"lab: in the guest, {rest} failed")
+        if word == "LOOP":
+            label, _, text = rest.partition(" ")
+            samples.setdefault(label, []).append(_per_fault(label, text))
+    return samples
 
 
 def _per_fault(label: str, text: str) -> float:

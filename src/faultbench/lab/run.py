@@ -39,11 +39,13 @@ def run(
         empty = initramfs.make(kernel, "", program, load=(), tools=())
     accel = guest.accelerator(kernel, empty)
     say(f"{kernel.release}: built in {time.monotonic() - began:.1f} s, booting under {accel}")
-    with guest.Guest(kernel, archive, guest.Options(accel=accel, keep=keep)) as vm:
-        if keep:
-            say(f"{kernel.release}: kept in {vm.folder}")
-        flag = "emulated" if accel == "tcg" else "virtualized"
-        trials = list(_records(vm.lines(), cases, kernel.release, flag))
+    flag = "emulated" if accel == "tcg" else "virtualized"
+    options = guest.Options(accel=accel, keep=keep)
+
+    def trials_of(vm: guest.Guest) -> list[Trial]:
+        return list(_records(vm.lines(), cases, kernel.release, flag))
+
+    trials = guest.session(kernel, archive, options, say, trials_of)
     say(f"{kernel.release}: {len(trials)} runs, {time.monotonic() - began:.1f} s in all")
     return trials
 
@@ -53,13 +55,7 @@ def run_all(say: Say, *, offline: bool = False, keep: bool = False) -> list[Tria
     packages.need(*packages.GUEST_TOOLS, *packages.DISK_TOOLS)
     trials = []
     for series, cases in (("6.12", [*cases_612(), *timed_cases()]), ("6.1", cases_61())):
-        try:
-            trials += run(series, cases, say, offline=offline, keep=keep)
-        except (
-            guest.HungError
-        ) as error:  # an emulated CPU of 6.1 was seen to stall once in its boot
-            say(f"{str(error).splitlines()[0]} Booting once more")
-            trials += run(series, cases, say, offline=offline, keep=keep)
+        trials += run(series, cases, say, offline=offline, keep=keep)
     return trials
 
 

@@ -222,6 +222,19 @@ def _script() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _traces(vm: guest.Guest) -> dict[int, list[str]]:
+    traces: dict[int, list[str]] = {}
+    current: list[str] = []
+    for line in vm.lines():
+        if line.startswith("TRACE "):
+            current = traces.setdefault(int(line[6:]), [])
+        elif line.startswith("FAIL"):
+            raise FaultbenchError(f"lab: in the guest, {line[5:]} failed")
+        else:
+            current.append(line)
+    return traces
+
+
 def trace(say: Say, *, offline: bool = False, keep: bool = False) -> dict[str, Any]:
     """Boot the guest and trace; returns ``{"release": …, "cases": [{first, second, besides}]}``."""
     packages.need(*packages.GUEST_TOOLS, *packages.DISK_TOOLS)
@@ -231,18 +244,7 @@ def trace(say: Say, *, offline: bool = False, keep: bool = False) -> dict[str, A
         program = build.fault_loop(folder)
         archive = initramfs.make(kernel, _script(), program, modules=modules)
     say(f"{kernel.release}: tracing single faults")
-    traces: dict[int, list[str]] = {}
-    current: list[str] = []
-    with guest.Guest(kernel, archive, guest.Options(keep=keep)) as vm:
-        if keep:
-            say(f"kept in {vm.folder}")
-        for line in vm.lines():
-            if line.startswith("TRACE "):
-                current = traces.setdefault(int(line[6:]), [])
-            elif line.startswith("FAIL"):
-                raise FaultbenchError(f"lab: in the guest, {line[5:]} failed")
-            else:
-                current.append(line)
+    traces = guest.session(kernel, archive, guest.Options(keep=keep), say, _traces)
     found = [vars(parse(traces[number])) for number in range(len(cases()))]
     return {"release": kernel.release, "cases": found}
 
