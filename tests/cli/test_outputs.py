@@ -113,6 +113,28 @@ def test_version_and_help_say_everything_in_whole_words():
         assert all(choice in sweep for choice in choices)
 
 
+def test_help_loads_no_command():
+    """It loaded all of them, and was the slowest help of all."""
+    script = (
+        "import sys; from faultbench import cli; cli.run(sys.argv[1:])\n"
+        "print([m for m, _, _ in cli.COMMANDS.values() if m in sys.modules])"
+    )
+
+    def loaded(*arguments):
+        command = [sys.executable, "-c", script, *arguments]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return shown.splitlines()[-1]
+
+    assert loaded("--help") == loaded() == "[]"
+    assert loaded("machines", "--help") == "['faultbench.cli.machines']"
+
+
+def test_a_command_is_found_behind_a_double_dash_and_not_behind_a_mistake():
+    assert run("--", "machines").stdout == run("machines").stdout
+    assert "no such command 'sweeep'. Did you mean 'sweep'?" in run("sweeep", "fit", code=2).stderr
+    assert "given twice" in run("--", "fit", "-o", "a", "-o", "b", code=2).stderr
+
+
 def test_half_an_import_is_none(tmp_path, monkeypatch):
     """It was kept, with the advice to --resume, which import does not have."""
     text = "tasks,processes,processes_idle,threads,threads_idle,linear\n1,10,0,9,0,10\n"

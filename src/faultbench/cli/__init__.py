@@ -77,8 +77,8 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; what goes wrong is raised."""
     import typer
 
-    # A command that is named is all that is loaded; help without one shows them all.
-    named = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    # A command that is named is all that is loaded; the others are their lines of the help.
+    at, named = next(((i, a) for i, a in enumerate(arguments) if a in COMMANDS), (0, None))
     app = typer.Typer(
         name="faultbench",
         help="What does sending a DAX page fault back for mmap_lock cost?",
@@ -101,19 +101,25 @@ def run(arguments: list[str]) -> int:
             raise typer.Exit
 
     for name, (module, function, summary) in COMMANDS.items():
-        if named in (None, name):
+        if name == named:
             call = _guarded(getattr(importlib.import_module(module), function))
-            app.command(name, short_help=summary)(call)
+        else:
+            call = _not_loaded
+        app.command(name, short_help=summary)(call)
     command = typer.main.get_command(app)
     for name, one in getattr(command, "commands", {}).items():
         _say_what_is_wanted(one.params)
         if name == named:
-            _refuse_twice(one.params, arguments[1:])
+            _refuse_twice(one.params, arguments[at + 1 :])
     try:
         code = command.main(arguments or ["--help"], prog_name="faultbench", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _not_loaded() -> NoReturn:
+    raise AssertionError("a command that no argument names was called")
 
 
 def _say_what_is_wanted(params: list[Any]) -> None:
