@@ -73,6 +73,28 @@ def test_a_downgrade_wakes_all_who_wait_for_the_pmd_entry() -> None:
     assert probe.broken() is None
 
 
+def test_a_pte_fault_that_finds_a_huge_entry_lets_it_be() -> None:
+    """dax_iomap_pte_fault(): a PMD fault was faster; NOPAGE, and the access faults again.
+
+    It asked the file system, and copied the page for nothing.
+    """
+    probe = _checked.Probe(spec("v6.12", "xfs", map="private", workers=2, overlap=1))
+    base, _, _ = probe.slice()
+    read: list[dict[str, Any]] = []
+    first = probe.fault(
+        base, True, 0, {"do_fault": lambda: read.append(probe.fault(base, False, 1))}
+    )
+    assert read[0]["counters"]["pmd_installs"] == 1
+    steps = [step for _, step, *_ in first["sequence"]]
+    assert "grab_mapping_entry" in steps
+    assert "dax_unlock_entry" in steps
+    assert not {"iomap_begin", "dax_fault_cow_page", "insert_pfn"} & set(steps)
+    assert probe.walk(base)[0] == 1
+    probe.fault(base, True)
+    assert probe.walk(base)[0] == 0
+    assert probe.broken() is None
+
+
 @pytest.mark.parametrize("handler", ["ext4", "xfs"])
 @pytest.mark.parametrize("ppm", [300_000, 1_000_000])
 def test_nobody_is_left_waiting(handler: str, ppm: int) -> None:

@@ -99,8 +99,11 @@ def test_rwsem_rules(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["threads", "single", "asan"])
-def test_spinlock_head_leaves_a_pending_bit(kind: str) -> None:
-    """E: the head of the queue does not clear the bit of one who is about to queue behind it."""
+def test_spinlock_queue(kind: str) -> None:
+    """E: a lock that became free is taken without queueing.
+
+    The head of the queue does not clear the bit of one who is about to queue behind it.
+    """
     torture("spin_script", kind, "readers=2", "writers=0", "ops=1")
 
 

@@ -230,6 +230,9 @@ cdef inline uint32_t dax_iomap_pte_fault(vm_fault *vmf, inode *node) noexcept no
     if fb_unlikely(vmf.pgoff >= fb_load_u64(&node.i_size, FB_RELAXED)):
         return VM_FAULT_SIGBUS
     slot = grab_mapping_entry(vmf, node, 0)
+    if fb_unlikely(entry_leaf(entry_read(vmf.pmd))):
+        dax_unlock_entry(vmf.w, node, slot)
+        return VM_FAULT_NOPAGE    # a PMD fault was faster; the access faults again
     iomap_begin(vmf, node)
     if vmf.cow:
         fb_at(vmf.w, STEP_DAX_COPY, vmf.vma)

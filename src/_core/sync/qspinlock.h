@@ -34,6 +34,14 @@ FB_INLINE uint16_t *fb_spin_tail(struct fb_spinlock *l) { return (uint16_t *)&l-
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the bytes of val are addressed as on a little-endian CPU");
 
+FB_INLINE bool fb_spin_trylock(struct fb_spinlock *l)
+{
+	uint32_t val = fb_load_u32(&l->val, FB_RELAXED);	/* relaxed: the CAS decides */
+
+	/* ACQUIRE, pairs with fb_spin_unlock */
+	return !val && fb_cas_u32(&l->val, &val, FB_Q_LOCKED, FB_ACQUIRE);
+}
+
 static __attribute__((noinline, unused)) void fb_spin_queue(struct fb_spinlock *l, struct fb_task *me)
 {
 	struct fb_mcs_node *node = &me->sh->mcs, *next;
@@ -43,6 +51,10 @@ static __attribute__((noinline, unused)) void fb_spin_queue(struct fb_spinlock *
 	/* relaxed: published by the exchange and by the store to prev->next */
 	fb_store_u32(&node->locked, 0, FB_RELAXED);
 	fb_store_ptr((void **)&node->next, NULL, FB_RELAXED);
+
+	/* Our node's line may have been far away: perhaps the lock is free by now. */
+	if (fb_spin_trylock(l))
+		return;
 
 	/* RELEASE: our node is set up before anyone finds it; ACQUIRE: pairs with the RELEASE of the task before us */
 	old = fb_xchg_u16(fb_spin_tail(l), tail, FB_ACQ_REL);
@@ -137,14 +149,6 @@ FB_INLINE void fb_spin_lock(struct fb_spinlock *l, struct fb_task *me)
 	/* ACQUIRE, pairs with fb_spin_unlock */
 	if (fb_unlikely(!fb_cas_u32(&l->val, &val, FB_Q_LOCKED, FB_ACQUIRE)))
 		fb_spin_lock_slow(l, val, me);
-}
-
-FB_INLINE bool fb_spin_trylock(struct fb_spinlock *l)
-{
-	uint32_t val = fb_load_u32(&l->val, FB_RELAXED);	/* relaxed: the CAS decides */
-
-	/* ACQUIRE, pairs with fb_spin_unlock */
-	return !val && fb_cas_u32(&l->val, &val, FB_Q_LOCKED, FB_ACQUIRE);
 }
 
 FB_INLINE void fb_spin_unlock(struct fb_spinlock *l)

@@ -5,23 +5,27 @@
  * tail, takes its bit back and queues. If the head clears the bit, what is taken back is the bit of a third, and a fourth
  * may become pending beside it: two owners.
  *
- * One thread plays the head, and in two places of it, reached through the seam, the other.
+ * One thread plays the head, and in places of it, reached through the seam, the other and the owner. Besides: who finds the
+ * lock free when he is about to queue takes it.
  */
 #include "sync/atomic.h"
 
 static bool scripted_cas(uint32_t *p, uint32_t *expected, uint32_t v, int mo);
+static uint16_t scripted_xchg(uint16_t *p, uint16_t v, int mo);
 static void scripted_spin(const uint64_t *p, uint64_t old);
 #define fb_cas_u32 scripted_cas
+#define fb_xchg_u16 scripted_xchg
 #define fb_spin_u64 scripted_spin
 #include "sync/qspinlock.h"
 #undef fb_cas_u32
+#undef fb_xchg_u16
 #undef fb_spin_u64
 
 #include "torture.h"
 
 static struct fb_spinlock *lock;
 static struct fb_task *head, *other;
-static bool came, queued;
+static bool came, queued, exchanged;
 
 /* `other` sets pending: between the head's look at the word and its compare-and-swap. */
 static bool scripted_cas(uint32_t *p, uint32_t *expected, uint32_t v, int mo)
@@ -31,6 +35,16 @@ static bool scripted_cas(uint32_t *p, uint32_t *expected, uint32_t v, int mo)
 		fb_fetch_or_u32(&lock->val, FB_Q_PENDING, FB_RELAXED);
 	}
 	return fb_cas_u32(p, expected, v, mo);
+}
+
+/* The owner lets go when the head has queued. */
+static uint16_t scripted_xchg(uint16_t *p, uint16_t v, int mo)
+{
+	uint16_t old = fb_xchg_u16(p, v, mo);
+
+	exchanged = true;
+	fb_store_u8(fb_spin_locked_byte(lock), 0, FB_RELEASE);
+	return old;
 }
 
 /* `other` takes the bit back and queues behind the head. */
@@ -65,9 +79,18 @@ static void op(struct fb_task *me)
 		return;
 	head = &me->all[0];
 	other = &me->all[1];
-	came = queued = false;
 	fb_store_u32(&other->sh->mcs.locked, 0, FB_RELAXED);
-	fb_spin_queue(lock, head);	/* the lock is free: the tail was all that kept others away */
+
+	/* Whoever comes to queue and finds the lock free takes it; its node is never seen. */
+	came = true;
+	exchanged = false;
+	fb_spin_queue(lock, head);
+	if (exchanged || fb_load_u32(&lock->val, FB_RELAXED) != FB_Q_LOCKED)
+		torture_fail('E', "queued for a lock that was free");
+
+	/* It is held now. Once it is not, the tail is all that keeps others away. */
+	came = queued = false;
+	fb_spin_queue(lock, head);
 	if (!queued)
 		take_back();
 	if (fb_load_u32(&lock->val, FB_RELAXED) != (FB_Q_LOCKED | (other->id + 1) << FB_Q_TAIL_SHIFT))
