@@ -26,7 +26,7 @@ from faultbench.lab.run import Say, loop_output
 from faultbench.lab.script import DEVICE_PARAMETERS, PROBE_PARAMETERS, preparation
 
 RECORDED = Path(__file__).parent / "data/instructions.json"
-REPEATS = 5
+REPEATS = 9
 PER_NS = 4  # instructions per ns, as costs/default.toml: an estimate
 _ACCESS = (Access.READ, Access.WRITE)
 
