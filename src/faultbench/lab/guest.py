@@ -109,12 +109,13 @@ class Guest:
         if self._qemu.poll() is None:
             self._qemu.kill()
         self._qemu.wait()
-        stale = self.options.accel == "tcg" and _STALE_BREAKPOINT in self._console.read_bytes()
+        raced = self.options.accel == "tcg" and self.options.cpus > 1
+        stale = raced and _STALE_BREAKPOINT in self._console.read_bytes()
         self._clean()
         if stale and (error is None or isinstance(error, FaultbenchError)):
             raise EmulatorError(
                 "lab: the emulator ran a breakpoint that the guest's kernel had taken back, as "
-                "QEMU 7.2 and 8.0 do at times"
+                "QEMU 7.2 and 8.0 do at times; run it again"
             ) from error
 
     def console(self, lines: int = 15) -> str:
@@ -193,7 +194,7 @@ def session(
             if not left[type(error)]:
                 raise
             left[type(error)] -= 1
-            say(f"{str(error).partition('; its console')[0]}; booting once more")
+            say(f"{str(error).partition('; ')[0]}; booting once more")
 
 
 def usable_kvm(kernel: Kernel, archive: bytes) -> bool:

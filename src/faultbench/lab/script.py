@@ -13,7 +13,7 @@ DEVICE_PARAMETERS = "/sys/module/faultbench_dev/parameters"
 PROBE_PARAMETERS = "/sys/module/faultbench_ab/parameters"
 
 # A file system that cannot give aligned 2 MiB extents would make every case a fallback. Nothing is
-# left to ext4lazyinit, which begins seconds after the mount, at random, on the measured CPU.
+# left to ext4lazyinit, which begins up to 5 s after the mount, at random, on the measured CPU.
 _EXT4 = """
 lazy=lazy_itable_init=0,lazy_journal_init=0
 mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512,$lazy -F /dev/pmem0 2>&1 &&
