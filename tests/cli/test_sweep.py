@@ -323,7 +323,9 @@ def test_ctrl_c_and_kill_keep_what_is_finished(tmp_path, signum, code):
     while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
         time.sleep(0.02)
     process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - begin < 5  # the goal is 1 s; this machine may be busy
     assert process.returncode == code
     assert "Traceback" not in err
     assert "--resume" in err
