@@ -63,13 +63,15 @@ def sweep_figures(
         entries = said.ledgers
         if entries is None:
             entries = [*on_threads(kept), *steps.ledgers(mine, kept)]
-        if entries:
-            beside.also(ledgers.draw, entries, out_prefix, replace(said, compared=None))
+        bare = replace(said, compared=None)
+        # One of its two figures for each process: they end together.
+        beside.also(ledgers.draw, [e for e in entries if e.exact], out_prefix, bare)
         if said.compared is None:
             with contextlib.suppress(DataError):  # one path only: figures without a ratio
                 compared = by_column(kept, line_column(kept), metric)
                 said = replace(said, compared=compared)
         written = scalability.draw(kept, out_prefix, said, metric)
+        written += ledgers.draw([e for e in entries if not e.exact], out_prefix, bare)
         if two_ways:
             from faultbench.plots import surface as surfaces  # noqa: PLC0415
 
